@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	current "github.com/containernetworking/cni/pkg/types/100"
+)
+
+// HostInterface returns the interface of the result that carries the host's traffic to the container:
+// the first one outside the sandbox (ptp and flock-veth name their veth there, bridge its bridge).
+// Without one it returns an error of code [CodeNoHostInterface].
+func HostInterface(r *current.Result) (*current.Interface, error) {
+	for _, i := range r.Interfaces {
+		if i.Sandbox == "" {
+			return i, nil
+		}
+	}
+	return nil, Wrap(CodeNoHostInterface, fmt.Errorf("find the host-side interface: prevResult names none in its %d interfaces", len(r.Interfaces)))
+}
+
+// Addresses returns the result's addresses in their order: unicast ones, and anycast ones, which are
+// those that the result attributes to an interface "lo".
+func Addresses(r *current.Result) (unicast, anycast []netip.Addr, err error) {
+	for _, ip := range r.IPs {
+		prefix, err := PrefixOf(ip.Address)
+		if err != nil {
+			return nil, nil, err
+		}
+		if n := ip.Interface; n != nil && r.Interfaces[*n].Name == "lo" {
+			anycast = append(anycast, prefix.Addr())
+		} else {
+			unicast = append(unicast, prefix.Addr())
+		}
+	}
+	return unicast, anycast, nil
+}
+
+// PrefixOf converts an address with its mask from the CNI boundary, the host bits kept.
+func PrefixOf(n net.IPNet) (netip.Prefix, error) {
+	addr, ok := netip.AddrFromSlice(n.IP)
+	ones, bits := n.Mask.Size()
+	if addr = addr.Unmap(); !ok || bits != addr.BitLen() {
+		return netip.Prefix{}, fmt.Errorf("read address %s: not an address with its prefix length", n.String())
+	}
+	return netip.PrefixFrom(addr, ones), nil
+}
+
+// IPNet converts a prefix to what the CNI and netlink packages take, the host bits kept.
+func IPNet(p netip.Prefix) net.IPNet {
+	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// HostPrefix returns the /128 or /32 of an address.
+func HostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
