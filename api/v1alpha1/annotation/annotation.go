@@ -120,7 +120,7 @@ func ofFamily(addrs []netip.Addr, f pool.Family) []netip.Addr {
 	return some
 }
 
-// FamilyKey returns the annotation that switches the family, and CIDRKey the one that names its CIDR.
+// FamilyKey returns the annotation that switches the family on or off.
 func FamilyKey(f pool.Family) string {
 	if f == pool.IPv6 {
 		return IPv6
@@ -147,18 +147,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("read annotation %.100q with value %.200q: %v", e.Key, e.Value, e.Err)
 }
 
+// Unwrap returns what is wrong with the value.
 func (e *Error) Unwrap() error { return e.Err }
-
-// Own returns the annotations that are flock's.
-func Own(all map[string]string) map[string]string {
-	own := map[string]string{}
-	for key, value := range all {
-		if strings.HasPrefix(key, Prefix) {
-			own[key] = value
-		}
-	}
-	return own
-}
 
 // nearest returns the known keys that a misspelt one probably means, all of them if none is near.
 func nearest(key string) []string {
