@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -56,18 +57,33 @@ var reserved = map[string]bool{
 	"disableCheck": true, "disableGC": true, "loadOnlyInlinedPlugins": true,
 }
 
-func decodeInput(stdin []byte) (Input, error) {
+// prevResultMode says what a prevResult that does not decode does to the request.
+type prevResultMode bool
+
+const (
+	// prevResultStrict: it is an error.
+	prevResultStrict prevResultMode = false
+	// prevResultOptional: it counts as absent. DEL has to work without one, so a broken cache of the
+	// runtime is no reason to keep a pod for ever.
+	prevResultOptional prevResultMode = true
+)
+
+func decodeInput(stdin []byte, mode prevResultMode) (Input, error) {
 	var env envelope
 	var keys map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal(stdin, &env), json.Unmarshal(stdin, &keys)); err != nil {
 		return Input{}, Wrap(types.ErrDecodingFailure, fmt.Errorf("decode the network configuration: %w", err))
 	}
 	in := Input{CNIVersion: env.CNIVersion, Network: env.Name, Type: env.Type, RuntimeConfig: env.RuntimeConfig, Raw: stdin}
-	if in.CNIVersion == "" {
-		in.CNIVersion = "0.1.0" // what the specification says an absent version means
-	}
 	if err := in.decodeSections(env, keys); err != nil {
 		return Input{}, Wrap(types.ErrDecodingFailure, err)
+	}
+	if present(env.PrevResult) {
+		prev, err := decodePrevResult(env.CNIVersion, env.PrevResult)
+		if err != nil && mode == prevResultStrict {
+			return Input{}, Wrap(types.ErrDecodingFailure, fmt.Errorf("decode prevResult: %w", err))
+		}
+		in.PrevResult = prev
 	}
 	return in, nil
 }
@@ -95,46 +111,96 @@ func (in *Input) decodeSections(env envelope, keys map[string]json.RawMessage) e
 			return fmt.Errorf("decode cni.dev/valid-attachments: %w", err)
 		}
 	}
-	if present(env.PrevResult) {
-		return in.decodePrevResult(env.PrevResult)
-	}
 	return nil
 }
 
-func (in *Input) decodePrevResult(raw json.RawMessage) error {
-	result, err := create.Create(in.CNIVersion, raw)
-	if err != nil {
-		return fmt.Errorf("decode prevResult: %w", err)
+// resultShape is what is checked of a result before its own decoder sees it, which trusts it.
+type resultShape struct {
+	CNIVersion string            `json:"cniVersion"`
+	Interfaces []json.RawMessage `json:"interfaces"`
+	IPs        []json.RawMessage `json:"ips"`
+	Routes     []json.RawMessage `json:"routes"`
+}
+
+// decodePrevResult returns the result in its newest form, or an error and no result.
+func decodePrevResult(version string, raw json.RawMessage) (*current.Result, error) {
+	var shape resultShape
+	if err := json.Unmarshal(raw, &shape); err != nil {
+		return nil, err
 	}
-	in.PrevResult, err = current.NewResultFromResult(result)
-	if err != nil {
-		return fmt.Errorf("convert prevResult: %w", err)
+	if err := shape.check(); err != nil {
+		return nil, err
 	}
-	for i, ip := range in.PrevResult.IPs {
-		if n := ip.Interface; n != nil && (*n < 0 || *n >= len(in.PrevResult.Interfaces)) {
-			return fmt.Errorf("decode prevResult: ips[%d] names interface %d of %d", i, *n, len(in.PrevResult.Interfaces))
+	if shape.CNIVersion == "" {
+		var err error
+		if raw, err = withVersion(raw, version); err != nil {
+			return nil, err
+		}
+	}
+	decoded, err := create.Create(version, raw)
+	if err != nil {
+		return nil, err
+	}
+	result, err := current.NewResultFromResult(decoded)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkResult(result); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+func (s resultShape) check() error {
+	for _, list := range []struct {
+		name    string
+		entries []json.RawMessage
+	}{{"interfaces", s.Interfaces}, {"ips", s.IPs}, {"routes", s.Routes}} {
+		if i := slices.IndexFunc(list.entries, absent); i >= 0 {
+			return fmt.Errorf("%s[%d] is null", list.name, i)
 		}
 	}
 	return nil
 }
 
+// withVersion gives a result the version of its configuration: the specification's own examples leave
+// it out of prevResult.
+func withVersion(raw json.RawMessage, version string) (json.RawMessage, error) {
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, err
+	}
+	fields["cniVersion"] = version
+	return json.Marshal(fields)
+}
+
+func absent(raw json.RawMessage) bool  { return !present(raw) }
 func present(raw json.RawMessage) bool { return len(raw) > 0 && !bytes.Equal(raw, []byte("null")) }
 
-// Strict decodes one JSON object into v and refuses a key that v does not have, by name.
+// Strict decodes one JSON object into v and refuses a key that v does not have, by name. A raw that is
+// empty or null leaves v as it is.
 func Strict(raw json.RawMessage, v any) error {
-	if !present(raw) {
+	if absent(raw) {
 		return nil
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			return fmt.Errorf("unknown key %s: remove it or correct its spelling", key)
-		}
-		return err
+		return nameKey(err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return errors.New("more than one JSON value")
 	}
 	return nil
+}
+
+// nameKey puts the decoder's words into those of whoever wrote the configuration.
+func nameKey(err error) error {
+	if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fmt.Errorf("unknown key %s: remove it or correct its spelling", key)
+	}
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) && wrong.Field != "" {
+		return fmt.Errorf("key %q: a JSON %s does not fit a %s", wrong.Field, wrong.Value, wrong.Type)
+	}
+	return err
 }

@@ -12,12 +12,10 @@ package cni
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
 
-	"github.com/containernetworking/cni/pkg/ns"
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
@@ -51,10 +49,11 @@ type Plugin[C any] struct {
 }
 
 // Main serves the one request that the environment and stdin hold, and exits: 0 after a success,
-// 1 after an error, which it prints to stdout as the specification (section 2, "Error") demands.
+// 1 after an error, which it prints to stdout as the specification (section 5, "Error") demands.
 func (p Plugin[C]) Main() {
-	// One short request allocates less than a collection is worth.
+	// One short request allocates less than a collection is worth; the limit is for the one that does not.
 	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(memoryLimit)
 	if err := p.serve(); err != nil {
 		if perr := err.Print(); perr != nil {
 			fmt.Fprintln(os.Stderr, p.Name+": print the error:", perr)
@@ -63,22 +62,22 @@ func (p Plugin[C]) Main() {
 	}
 }
 
+// memoryLimit is how many bytes a plugin may use before garbage is collected after all.
+const memoryLimit = 64 << 20
+
 // serve prints a result only when the whole request succeeded, so that stdout holds one JSON object.
 func (p Plugin[C]) serve() *types.Error {
 	trace := openTrace(p.Name)
 	var result types.Result
-	funcs := skel.CNIFuncs{
-		Add: func(args *skel.CmdArgs) (err error) {
-			defer recovered(&err)
-			result, err = p.add(args)
-			return err
-		},
-		Del:    func(args *skel.CmdArgs) error { return p.withRequest(args, p.Del) },
-		Check:  func(args *skel.CmdArgs) error { return p.withRequest(args, p.Check) },
-		GC:     p.gc,
-		Status: p.status,
+	add := func(args *skel.CmdArgs) (err error) {
+		result, err = p.add(args)
+		return err
 	}
-	err := skel.PluginMainFuncsWithError(funcs, Versions, p.about())
+	funcs := skel.CNIFuncs{
+		Add: guarded(add), Del: guarded(p.del), Check: guarded(p.check), GC: guarded(p.gc), Status: guarded(p.status),
+	}
+	about := p.Name + ": a CNI plugin. A container runtime runs it, or cnitool."
+	err := skel.PluginMainFuncsWithError(funcs, Versions, about)
 	if err == nil && result != nil {
 		if perr := result.Print(); perr != nil {
 			err = types.NewError(types.ErrIOFailure, "print the result: "+perr.Error(), "")
@@ -88,21 +87,39 @@ func (p Plugin[C]) serve() *types.Error {
 	return err
 }
 
-func (p Plugin[C]) about() string {
-	return p.Name + ": a CNI plugin of flock. A container runtime runs it, or cnitool; see the README."
+// guarded keeps stray prints of the verb off stdout, and turns its panic into a CNI error, because a
+// runtime that gets no JSON reports nothing of use.
+func guarded(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
+	return func(args *skel.CmdArgs) (err error) {
+		stdout := os.Stdout
+		os.Stdout = os.Stderr
+		defer func() {
+			os.Stdout = stdout
+			if r := recover(); r != nil {
+				err = types.NewError(types.ErrInternal, fmt.Sprintf("panic: %v", r), string(debug.Stack()))
+			}
+		}()
+		return verb(args)
+	}
 }
 
 func (p Plugin[C]) add(args *skel.CmdArgs) (types.Result, error) {
-	if err := checkNetns(args.Netns); err != nil {
+	if err := requireNetns(args); err != nil {
 		return nil, err
 	}
-	req, err := newRequest(args, p.Parse)
+	req, err := newRequest(args, p.Parse, prevResultStrict)
 	if err != nil {
 		return nil, err
 	}
 	result, err := p.Add(context.Background(), req)
 	if err != nil {
 		return nil, err
+	}
+	if result == nil {
+		return nil, fmt.Errorf("%s: ADD returned neither a result nor an error", p.Name)
+	}
+	if err := checkResult(result); err != nil {
+		return nil, fmt.Errorf("%s: the result of ADD: %w", p.Name, err)
 	}
 	converted, err := result.GetAsVersion(req.CNIVersion)
 	if err != nil {
@@ -111,30 +128,29 @@ func (p Plugin[C]) add(args *skel.CmdArgs) (types.Result, error) {
 	return converted, nil
 }
 
-// checkNetns refuses what is no network namespace, and the plugin's own. skel looks for the latter
-// itself, but only after the verb has run.
-func checkNetns(path string) error {
-	same, err := ns.CheckNetNS(path)
+func (p Plugin[C]) check(args *skel.CmdArgs) error {
+	if err := requireNetns(args); err != nil {
+		return err
+	}
+	req, err := newRequest(args, p.Parse, prevResultStrict)
 	if err != nil {
 		return err
 	}
-	if same && os.Getenv("CNI_NETNS_OVERRIDE") == "" {
-		return Wrap(types.ErrInvalidNetNS, fmt.Errorf("CNI_NETNS %s is the network namespace of the host", path))
-	}
-	return nil
+	return p.Check(context.Background(), req)
 }
 
-func (p Plugin[C]) withRequest(args *skel.CmdArgs, verb func(context.Context, *Request[C]) error) (err error) {
-	defer recovered(&err)
-	req, err := newRequest(args, p.Parse)
+// del lets nothing but the configuration itself fail it: runtimes repeat a failed DEL for ever, and
+// the pod stays for as long.
+func (p Plugin[C]) del(args *skel.CmdArgs) error {
+	forgetDeadNetns(args)
+	req, err := newRequest(args, p.Parse, prevResultOptional)
 	if err != nil {
 		return err
 	}
-	return verb(context.Background(), req)
+	return p.Del(context.Background(), req)
 }
 
-func (p Plugin[C]) gc(args *skel.CmdArgs) (err error) {
-	defer recovered(&err)
+func (p Plugin[C]) gc(args *skel.CmdArgs) error {
 	req, err := newGCRequest(args, p.Parse)
 	if err != nil {
 		return err
@@ -142,35 +158,24 @@ func (p Plugin[C]) gc(args *skel.CmdArgs) (err error) {
 	return p.GC(context.Background(), req)
 }
 
-func (p Plugin[C]) status(args *skel.CmdArgs) (err error) {
-	defer recovered(&err)
-	in, conf, err := parseInput(args.StdinData, p.Parse)
+func (p Plugin[C]) status(args *skel.CmdArgs) error {
+	in, conf, err := parseInput(args.StdinData, p.Parse, prevResultStrict)
 	if err != nil {
 		return err
 	}
-	return p.Status(context.Background(), &StatusRequest[C]{Network: in.Network, Conf: conf})
-}
-
-// recovered turns a panic into a CNI error, because a runtime that gets no JSON reports nothing of use.
-func recovered(err *error) {
-	if r := recover(); r != nil {
-		*err = types.NewError(types.ErrInternal, fmt.Sprintf("panic: %v", r), string(debug.Stack()))
-	}
+	return p.Status(context.Background(), &StatusRequest[C]{Input: in, Conf: conf})
 }
 
 // parseInput decodes stdin once and gives it to the plugin's own parser.
-func parseInput[C any](stdin []byte, parse func(Input) (C, error)) (Input, C, error) {
+func parseInput[C any](stdin []byte, parse func(Input) (C, error), mode prevResultMode) (Input, C, error) {
 	var zero C
-	in, err := decodeInput(stdin)
+	in, err := decodeInput(stdin, mode)
 	if err != nil {
 		return Input{}, zero, err
 	}
 	conf, err := parse(in)
 	if err != nil {
-		if coded := (*types.Error)(nil); !errors.As(err, &coded) {
-			err = Wrap(types.ErrInvalidNetworkConfig, err)
-		}
-		return Input{}, zero, err
+		return Input{}, zero, Wrap(types.ErrInvalidNetworkConfig, err)
 	}
 	return in, conf, nil
 }

@@ -40,7 +40,8 @@ func (p Pod) String() string {
 type Request[C any] struct {
 	Input
 	Attachment Attachment
-	// Netns is the path of the container's network namespace; in a DEL it may be empty or gone.
+	// Netns is the path of the container's network namespace. In a DEL it is empty when there is no
+	// such namespace any more, whatever is left under the path.
 	Netns string
 	Pod   Pod
 	Conf  C
@@ -48,9 +49,9 @@ type Request[C any] struct {
 
 // GCRequest is one GC.
 type GCRequest[C any] struct {
-	Network string
-	Conf    C
-	valid   map[Attachment]bool
+	Input
+	Conf  C
+	valid map[Attachment]bool
 }
 
 // Valid tells whether the attachment must be kept: it is of another network, or the runtime lists it.
@@ -58,8 +59,8 @@ func (r *GCRequest[C]) Valid(a Attachment) bool { return a.Network != r.Network 
 
 // StatusRequest is one STATUS.
 type StatusRequest[C any] struct {
-	Network string
-	Conf    C
+	Input
+	Conf C
 }
 
 // podArgs are the keys of CNI_ARGS that container runtimes set for Kubernetes.
@@ -70,8 +71,8 @@ type podArgs struct {
 	K8S_POD_UID       types.UnmarshallableString //nolint:revive
 }
 
-func newRequest[C any](args *skel.CmdArgs, parse func(Input) (C, error)) (*Request[C], error) {
-	in, conf, err := parseInput(args.StdinData, parse)
+func newRequest[C any](args *skel.CmdArgs, parse func(Input) (C, error), mode prevResultMode) (*Request[C], error) {
+	in, conf, err := parseInput(args.StdinData, parse, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -93,16 +94,20 @@ func newRequest[C any](args *skel.CmdArgs, parse func(Input) (C, error)) (*Reque
 }
 
 func newGCRequest[C any](args *skel.CmdArgs, parse func(Input) (C, error)) (*GCRequest[C], error) {
-	in, conf, err := parseInput(args.StdinData, parse)
+	in, conf, err := parseInput(args.StdinData, parse, prevResultStrict)
 	if err != nil {
 		return nil, err
 	}
 	if in.validAttachments == nil {
 		return nil, Wrap(types.ErrInvalidNetworkConfig,
-			fmt.Errorf("GC of network %s: no cni.dev/valid-attachments; refusing to treat every attachment as stale", in.Network))
+			fmt.Errorf("collect garbage of network %s: no cni.dev/valid-attachments; refusing to treat every attachment as stale", in.Network))
 	}
-	req := &GCRequest[C]{Network: in.Network, Conf: conf, valid: map[Attachment]bool{}}
-	for _, a := range *in.validAttachments {
+	req := &GCRequest[C]{Input: in, Conf: conf, valid: map[Attachment]bool{}}
+	for i, a := range *in.validAttachments {
+		if a.ContainerID == "" || a.IfName == "" {
+			return nil, Wrap(types.ErrInvalidNetworkConfig,
+				fmt.Errorf("collect garbage of network %s: cni.dev/valid-attachments[%d] has no containerID or no ifname", in.Network, i))
+		}
 		req.valid[Attachment{Network: in.Network, ContainerID: a.ContainerID, IfName: a.IfName}] = true
 	}
 	return req, nil

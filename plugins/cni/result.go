@@ -3,12 +3,31 @@
 package cni
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 )
+
+// checkResult refuses what would make the next reader fall over: containerd crashes when ips[].interface
+// equals the number of interfaces.
+func checkResult(r *current.Result) error {
+	if slices.Contains(r.Interfaces, nil) || slices.Contains(r.IPs, nil) || slices.Contains(r.Routes, nil) {
+		return errors.New("an entry is null")
+	}
+	for i, ip := range r.IPs {
+		if n := ip.Interface; n != nil && (*n < 0 || *n >= len(r.Interfaces)) {
+			return fmt.Errorf("ips[%d] names interface %d of %d", i, *n, len(r.Interfaces))
+		}
+		if _, err := PrefixOf(ip.Address); err != nil {
+			return fmt.Errorf("ips[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
 
 // HostInterface returns the interface of the result that carries the host's traffic to the container:
 // the first one outside the sandbox (ptp and flock-veth name their veth there, bridge its bridge).
@@ -19,7 +38,8 @@ func HostInterface(r *current.Result) (*current.Interface, error) {
 			return i, nil
 		}
 	}
-	return nil, Wrap(CodeNoHostInterface, fmt.Errorf("find the host-side interface: prevResult names none in its %d interfaces", len(r.Interfaces)))
+	return nil, Wrap(CodeNoHostInterface,
+		fmt.Errorf("find the host-side interface: prevResult names none in its %d interfaces", len(r.Interfaces)))
 }
 
 // Addresses returns the result's addresses in their order: unicast ones, and anycast ones, which are

@@ -38,7 +38,7 @@ func (t *trace) done(err *types.Error) {
 	if err != nil {
 		outcome = fmt.Sprintf("error code=%d %q", err.Code, err.Error())
 	}
-	fmt.Fprintf(t.file, "%s %s %s container=%s ifname=%s netns=%s took=%s %s\n",
+	fmt.Fprintf(t.file, "%s %s %s container=%q ifname=%q netns=%q took=%s %s\n",
 		t.start.Format(time.RFC3339Nano), t.plugin, os.Getenv("CNI_COMMAND"), os.Getenv("CNI_CONTAINERID"),
 		os.Getenv("CNI_IFNAME"), os.Getenv("CNI_NETNS"), time.Since(t.start), outcome)
 	t.file.Close()
