@@ -4,13 +4,10 @@ package conflist
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"regexp"
 	"slices"
-	"time"
 )
 
 // references are the reference plugins that a name alone configures: each lists the capability through
@@ -69,31 +66,4 @@ func pluginType(plugin json.RawMessage) (string, error) {
 		return "", fmt.Errorf("type %q is no executable's name", conf.Type)
 	}
 	return conf.Type, nil
-}
-
-func (c IPAM) check() error {
-	var errs []error
-	for i, pool := range c.Pools {
-		if err := checkPool(pool, c.Pools[:i]); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if c.CoolDown != "" {
-		if d, err := time.ParseDuration(c.CoolDown); err != nil || d < 0 {
-			errs = append(errs, fmt.Errorf("coolDown %q is no duration such as 120s", c.CoolDown))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func checkPool(pool netip.Prefix, before []netip.Prefix) error {
-	if !pool.IsValid() || pool.Masked() != pool {
-		return fmt.Errorf("pool %s: not a CIDR, or bits are set behind its prefix length", pool)
-	}
-	for _, other := range before {
-		if pool.Overlaps(other) {
-			return fmt.Errorf("pool %s overlaps pool %s", pool, other)
-		}
-	}
-	return nil
 }

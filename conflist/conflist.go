@@ -6,10 +6,9 @@ package conflist
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
+
+	"flock.fritzlab.net/flock/internal/pool"
 )
 
 const (
@@ -42,13 +41,13 @@ type Options struct {
 // IPAM configures flock-ipam.
 type IPAM struct {
 	// Pools win over those of NodeFile.
-	Pools    []netip.Prefix `json:"pools,omitempty"`
-	NodeFile string         `json:"nodeFile,omitempty"`
-	Socket   string         `json:"socket,omitempty"`
+	Pools    []pool.Spec `json:"pools,omitempty"`
+	NodeFile string      `json:"nodeFile,omitempty"`
+	Socket   string      `json:"socket,omitempty"`
 	// CoolDown is a Go duration, "120s".
 	CoolDown string `json:"coolDown,omitempty"`
-	// IPAlgo is "random" or fields of the pod's identity with commas between, as in the annotation.
-	IPAlgo string `json:"ipAlgo,omitempty"`
+	// IPAlgo lists the fields of the pod's identity to embed; none makes addresses random.
+	IPAlgo []string `json:"ipAlgo,omitempty"`
 }
 
 // Veth configures flock-veth.
@@ -155,41 +154,3 @@ func (o Options) stage(name string) any {
 		}{common, o.Bird}
 	}
 }
-
-func (o Options) check() error {
-	return errors.Join(o.checkStages(), o.IPAM.check(), o.checkNumbers())
-}
-
-// checkStages wants the chain in its order, and whole but for its end: without flock-route the
-// allocation stays pending and is taken back, without the first two there is no attachment.
-func (o Options) checkStages() error {
-	for _, stage := range o.Stages {
-		if !slices.Contains(Stages, stage) {
-			return fmt.Errorf("stage %q is none of %q", stage, Stages)
-		}
-	}
-	if n := len(o.Stages); n < len(Stages)-1 || n > len(Stages) || !slices.Equal(o.Stages, Stages[:n]) {
-		return fmt.Errorf("stages %q: only the last of %q can be left out", o.Stages, Stages)
-	}
-	return nil
-}
-
-func (o Options) checkNumbers() error {
-	var errs []error
-	if mtu := o.Veth.MTU; mtu != 0 && (mtu < 1280 || mtu > 65535) {
-		errs = append(errs, fmt.Errorf("mtu %d: IPv6 needs 1280, and 65535 is the most", mtu))
-	}
-	if o.Route.Metric < 0 {
-		errs = append(errs, fmt.Errorf("metric %d is negative", o.Route.Metric))
-	}
-	if table := o.Bird.Table; table < 0 || slices.Contains(reservedTables, table) && table != 0 {
-		errs = append(errs, fmt.Errorf("table %d is the kernel's own", table))
-	}
-	if mode := o.Bird.Anycast; mode != "" && mode != "ready" && mode != "immediate" {
-		errs = append(errs, fmt.Errorf("anycast %q is neither ready nor immediate", mode))
-	}
-	return errors.Join(errs...)
-}
-
-// reservedTables are unspec, compat, default, main and local (linux/rtnetlink.h).
-var reservedTables = []int{0, 252, 253, 254, 255}

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,16 +15,18 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	"github.com/google/go-cmp/cmp"
+
+	"flock.fritzlab.net/flock/internal/pool"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func prefixes(cidrs ...string) []netip.Prefix {
-	var list []netip.Prefix
+func pools(cidrs ...string) []pool.Spec {
+	var specs []pool.Spec
 	for _, cidr := range cidrs {
-		list = append(list, netip.MustParsePrefix(cidr))
+		specs = append(specs, pool.Spec{CIDR: cidr})
 	}
-	return list
+	return specs
 }
 
 // lists are the options of each golden file, testdata/<name>.conflist.
@@ -35,17 +36,17 @@ var lists = map[string]Options{
 		Stages:   Stages,
 		StateDir: "/run/other",
 		IPAM: IPAM{
-			Pools:    prefixes("fd00:1::/64", "10.1.0.0/24"),
+			Pools:    pools("fd00:1::/64", "10.1.0.0/24"),
 			NodeFile: "/etc/flock/node.json",
 			Socket:   "/run/other/ipamd.sock",
 			CoolDown: "5m",
-			IPAlgo:   "namespace,pod",
+			IPAlgo:   []string{"namespace", "pod"},
 		},
 		Veth:  Veth{MTU: 1400},
 		Route: Route{Metric: 24},
 		Bird:  Bird{Table: 99, Anycast: "immediate"},
 	},
-	"no-bgp": {Stages: Stages[:3], IPAM: IPAM{Pools: prefixes("fd00:1::/64")}},
+	"no-bgp": {Stages: Stages[:3], IPAM: IPAM{Pools: pools("fd00:1::/64")}},
 	"chained": {Chained: []string{
 		"portmap", "bandwidth", "tuning", `{"type": "tuning", "sysctl": {"net.core.somaxconn": "500"}}`,
 	}},
@@ -157,9 +158,11 @@ func TestBadOptions(t *testing.T) {
 		{Options{Stages: []string{"flock-veth", "flock-ipam", "flock-route"}}, "only the last"},
 		{Options{Stages: Stages[:2]}, "only the last"},
 		{Options{Stages: append([]string{"flock-ipam"}, Stages...)}, "only the last"},
-		{Options{IPAM: IPAM{Pools: prefixes("10.0.0.1/24")}}, "pool 10.0.0.1/24: not a CIDR"},
-		{Options{IPAM: IPAM{Pools: prefixes("10.0.0.0/8", "10.1.0.0/16")}}, "pool 10.1.0.0/16 overlaps pool 10.0.0.0/8"},
-		{Options{IPAM: IPAM{Pools: []netip.Prefix{{}}}}, "not a CIDR"},
+		{Options{IPAM: IPAM{Pools: pools("10.0.0.1/24")}}, `pool "10.0.0.1/24"`},
+		{Options{IPAM: IPAM{Pools: pools("10.0.0.0/8", "10.1.0.0/16")}}, "overlaps"},
+		{Options{IPAM: IPAM{Pools: pools("")}}, "no cidr"},
+		{Options{IPAM: IPAM{Pools: pools("::ffff:10.0.0.0/104")}}, "::ffff:"},
+		{Options{IPAM: IPAM{IPAlgo: []string{"node"}}}, `ipAlgo "node" is no field`},
 		{Options{IPAM: IPAM{CoolDown: "120"}}, `coolDown "120"`},
 		{Options{IPAM: IPAM{CoolDown: "-1s"}}, `coolDown "-1s"`},
 		{Options{Veth: Veth{MTU: 1279}}, "mtu 1279"},

@@ -3,8 +3,6 @@
 package installer
 
 import (
-	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"flock.fritzlab.net/flock/conflist"
+	"flock.fritzlab.net/flock/internal/pool"
 )
 
 // Command returns flock-installer's command line.
@@ -43,9 +42,7 @@ func wholeCommand(use, short string, run func(*Installer) error) *cobra.Command 
 	recordFlags(cmd.Flags(), &c)
 	finish := conflistFlags(cmd.Flags(), &c.Conflist)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := finish(); err != nil {
-			return err
-		}
+		finish()
 		return run(New(c, cmd.OutOrStdout()))
 	}
 	return cmd
@@ -56,9 +53,7 @@ func renderCommand() *cobra.Command {
 	var c Config
 	finish := conflistFlags(cmd.Flags(), &c.Conflist)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := finish(); err != nil {
-			return err
-		}
+		finish()
 		return New(c, cmd.OutOrStdout()).Render()
 	}
 	return cmd
@@ -94,36 +89,25 @@ func recordFlags(flags *pflag.FlagSet, c *Config) {
 }
 
 // conflistFlags returns what to call once the flags are parsed.
-func conflistFlags(flags *pflag.FlagSet, o *conflist.Options) (finish func() error) {
+func conflistFlags(flags *pflag.FlagSet, o *conflist.Options) (finish func()) {
 	flags.StringSliceVar(&o.Stages, "stages", nil, "stages of the chain (default all: "+strings.Join(conflist.Stages, ",")+")")
 	flags.StringVar(&o.StateDir, "state-dir", "", "folder of the allocations and sockets (default of the stages: /run/flock)")
 	pools := flags.StringSlice("pool", nil, "pool of the node as a CIDR, may be repeated (default: those of node.json)")
 	flags.StringVar(&o.IPAM.NodeFile, "node-file", "", "file with the node's pools (default of the stage: /var/lib/flock/node.json)")
 	flags.StringVar(&o.IPAM.Socket, "socket", "", "ipamd's socket (default of the stage: /run/flock/ipamd.sock)")
 	flags.StringVar(&o.IPAM.CoolDown, "cool-down", "", "how long a released address rests (default of the stage: 120s)")
-	flags.StringVar(&o.IPAM.IPAlgo, "ip-algo", "", `"random", or identity fields of the pod to embed: namespace,pod,image`)
+	flags.StringSliceVar(&o.IPAM.IPAlgo, "ip-algo", nil, "identity fields of the pod to embed in its IPv6 address: namespace,pod,image (default: none)")
 	flags.IntVar(&o.Veth.MTU, "mtu", 0, "MTU of the pods in bytes (default: that of the node's default route)")
 	flags.IntVar(&o.Route.Metric, "metric", 0, "metric of the pods' routes (default of the stage: 16)")
 	flags.IntVar(&o.Bird.Table, "table", 0, "routing table that BIRD reads (default of the stage: 7273)")
 	flags.StringVar(&o.Bird.Anycast, "anycast", "", `announce anycast addresses when the pod is "ready" (needs birdd) or "immediate" (default: ready)`)
 	flags.StringArrayVar(&o.Chained, "add", nil, "plugin that follows flock's, may be repeated: "+
 		strings.Join(conflist.Chainable(), ", ")+", or a JSON object with the plugin's configuration")
-	return func() (err error) {
-		o.IPAM.Pools, err = parsePools(*pools)
-		return err
-	}
-}
-
-func parsePools(cidrs []string) ([]netip.Prefix, error) {
-	var pools []netip.Prefix
-	for _, cidr := range cidrs {
-		pool, err := netip.ParsePrefix(cidr)
-		if err != nil {
-			return nil, fmt.Errorf("read --pool: %w", err)
+	return func() {
+		for _, cidr := range *pools {
+			o.IPAM.Pools = append(o.IPAM.Pools, pool.Spec{CIDR: cidr})
 		}
-		pools = append(pools, pool)
 	}
-	return pools, nil
 }
 
 // ownDir is where the installer's executable is: its plugins lie beside it.

@@ -53,7 +53,7 @@ func TestRenderPrintsWhatInstallWrites(t *testing.T) {
 	}
 	for _, word := range []string{
 		`"/run/other"`, `"fd00:1::/64"`, `"10.1.0.0/24"`, `"fd00:2::/64"`, `"/n.json"`, `"/s.sock"`, `"5m"`,
-		`"namespace,pod"`, `1400`, `"metric": 32`, `"table": 99`, `"immediate"`, `"portMappings"`,
+		`"namespace"`, `1400`, `"metric": 32`, `"table": 99`, `"immediate"`, `"portMappings"`,
 	} {
 		if !strings.Contains(rendered, word) {
 			t.Errorf("conflist has no %s:\n%s", word, rendered)
@@ -86,7 +86,7 @@ func TestCommandErrors(t *testing.T) {
 	tests := map[string][]string{
 		"unknown command":      {"deinstall"},
 		"unknown flag: --mut":  {"render", "--mut", "1400"},
-		"--pool":               {"render", "--pool", "fd00::1"},
+		`pool "fd00::1"`:       {"render", "--pool", "fd00::1"},
 		"overlaps":             {"render", "--pool", "fd00::/64,fd00::/80"},
 		"mtu 100":              {"render", "--mtu", "100"},
 		`anycast "never"`:      {"render", "--anycast", "never"},
