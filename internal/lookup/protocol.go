@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package lookup asks the node's daemon, ipamd, for a pod's annotations, where the container runtime
+// does not hand them over.
+//
+// The daemon listens on a stream socket in the Unix domain. One connection is one question: the client
+// writes one line of JSON, the server answers with one line and closes.
+//
+//	-> {"namespace":"default","name":"web-0","uid":"9f1c…","waitMs":9800}
+//	<- {"annotations":{"flock.fritzlab.net/ipv4":"false"},"image":"sha256:5d0d…"}
+//
+// waitMs is how long the server may wait for the pod to show up; 0 asks for what is known at once. An
+// empty uid matches any pod of the name. image is the digest of the first container's image and is left
+// out while it is unknown. Instead of an answer there may be an error:
+//
+//	<- {"error":{"code":"wait-expired","message":"pod default/web-0 did not show up in 9.8s"}}
+//
+// Codes: "wait-expired", the pod did not show up; "bad-request", the question cannot be read;
+// "internal", anything else. Either side ignores keys that it does not know, and neither sends a line of
+// more than 4 MiB.
+package lookup
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"flock.fritzlab.net/flock/plugins/cni"
+)
+
+// DefaultSocket is where ipamd listens unless "socket" says otherwise.
+const DefaultSocket = "/run/flock/ipamd.sock"
+
+// maxLine bounds a line of either side: annotations hold 256 KiB at most, JSON may need six bytes for one.
+const maxLine = 4 << 20
+
+// ErrWaitExpired tells that the pod did not show up within the wait.
+var ErrWaitExpired = errors.New("the pod did not show up in time")
+
+// Answer is what the daemon knows of the pod.
+type Answer struct {
+	Annotations map[string]string
+	// Image is the digest of the first container's image, empty while it is unknown.
+	Image string
+}
+
+type questionLine struct {
+	cni.Pod
+	WaitMS int64 `json:"waitMs,omitempty"`
+}
+
+type answerLine struct {
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Image       string            `json:"image,omitempty"`
+	Error       *errorLine        `json:"error,omitempty"`
+}
+
+type errorLine struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+const (
+	codeWaitExpired = "wait-expired"
+	codeBadRequest  = "bad-request"
+	codeInternal    = "internal"
+)
+
+func (e errorLine) err() error {
+	if e.Code == codeWaitExpired {
+		return fmt.Errorf("%w: %s", ErrWaitExpired, e.Message)
+	}
+	return fmt.Errorf("%s (%s)", e.Message, e.Code)
+}
+
+func writeLine(w io.Writer, v any) error {
+	line, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(line, '\n'))
+	return err
+}
+
+// readLine decodes one line into v. A stream that ends within the line, or before it, is [io.ErrUnexpectedEOF].
+func readLine(r io.Reader, v any) error {
+	line, err := bufio.NewReader(io.LimitReader(r, maxLine)).ReadBytes('\n')
+	if err == io.EOF {
+		if len(line) == maxLine {
+			return fmt.Errorf("a line of more than %d bytes", maxLine)
+		}
+		return io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, v)
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"flock.fritzlab.net/flock/plugins/cni"
+)
+
+const (
+	// readTime bounds how long a client may take to put its question.
+	readTime = 5 * time.Second
+	// maxWait bounds what a client may ask the server to wait.
+	maxWait = time.Minute
+)
+
+// Handler finds a pod; an empty UID matches any pod of the name. It looks first and waits then: its
+// context ends with the client's wait, which may be none, and when the client hangs up. An
+// [ErrWaitExpired], or the context's own error, tells the client that the pod did not show up.
+type Handler func(context.Context, cni.Pod) (Answer, error)
+
+// Serve answers the one question of a connection and closes it. It returns the error of the connection,
+// not the one that the handler answered with.
+func Serve(ctx context.Context, conn net.Conn, handle Handler) error {
+	defer conn.Close()
+	var line questionLine
+	if err := conn.SetReadDeadline(time.Now().Add(readTime)); err != nil {
+		return err
+	}
+	if err := readLine(conn, &line); err != nil {
+		return errors.Join(err, writeLine(conn, failed(codeBadRequest, err)))
+	}
+	if line.Namespace == "" || line.Name == "" || line.WaitMS < 0 {
+		return writeLine(conn, failed(codeBadRequest, errors.New("want a namespace, a name, and a wait that is not negative")))
+	}
+	wait := time.Duration(min(line.WaitMS, maxWait.Milliseconds())) * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	go func() {
+		io.Copy(io.Discard, conn) // returns when the client hangs up, or when Serve closes
+		cancel()
+	}()
+	return writeLine(conn, reply(handle(ctx, line.Pod)))
+}
+
+func reply(answer Answer, err error) answerLine {
+	switch {
+	case err == nil:
+		return answerLine{Annotations: answer.Annotations, Image: answer.Image}
+	case errors.Is(err, ErrWaitExpired), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return failed(codeWaitExpired, err)
+	}
+	return failed(codeInternal, err)
+}
+
+func failed(code string, err error) answerLine {
+	return answerLine{Error: &errorLine{Code: code, Message: fmt.Sprint(err)}}
+}
