@@ -68,7 +68,7 @@ const (
 // Pool is one range of addresses.
 type Pool struct {
 	// Name of the pool, unique on the node.
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9._:/-]{1,63}$`
 	Name string `json:"name"`
 	// CIDR of the pool, without host bits: "2001:db8:1::/64", "192.0.2.0/26".
 	// +kubebuilder:validation:MaxLength=43
@@ -78,8 +78,7 @@ type Pool struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=39
 	Gateway string `json:"gateway,omitempty"`
-	// Reserved are addresses, CIDRs or ranges ("192.0.2.10-192.0.2.20") that go to no pod unless
-	// it asks for one of them by the annotation "addresses".
+	// Reserved are addresses, CIDRs or ranges ("192.0.2.10-192.0.2.20") that are not allocated.
 	// +optional
 	// +kubebuilder:validation:MaxItems=256
 	Reserved []string `json:"reserved,omitempty"`
