@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+
+GO ?= go
+# How long each fuzz test runs, and what the benchmark is told ("-quick", "-enforce", "-json FILE").
+FUZZTIME ?= 20s
+BENCHFLAGS ?=
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+PROGRAMS := ./flock-ipam ./flock-ipam/ipamd ./flock-veth ./flock-route \
+	./flock-bird ./flock-bird/birdd ./installer/flock-installer
+
+# Static programs need no C compiler, and root may build in another user's checkout, where git would
+# not tell the revision.
+export CGO_ENABLED := 0
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
+
+.PHONY: help build demo test bench lint fuzz clean packages
+
+help: ## Print the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+build: ## Build the programs into bin/, static and trimmed
+	$(GO) build -trimpath -ldflags '-s -w' -o bin/ $(PROGRAMS)
+
+demo: packages ## Show two nodes, a router and pods in namespaces; as root. DEMO_KEEP=1 leaves them up
+	@$(GO) run ./test/demo
+
+test: packages ## Run every test; as root
+	$(GO) test -count=1 -timeout 25m ./...
+
+bench: packages ## Compare with ptp and bridge, about 6 minutes; as root. BENCHFLAGS=-quick is shorter
+	@$(GO) run ./test/bench $(BENCHFLAGS)
+
+lint: ## Check the form of the code: gofmt, vet, staticcheck, test/lint, go.mod
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run ./test/lint
+	$(GO) mod tidy -diff
+
+fuzz: ## Run every fuzz test for FUZZTIME (20s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | \
+	while read -r dir name; do \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+	done
+
+clean: ## Remove what was built
+	rm -rf bin
+
+packages:
+	@test/packages
