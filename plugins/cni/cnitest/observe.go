@@ -93,10 +93,9 @@ func normal(line string) string {
 
 // patience is how long the kernel may take for what it does behind the plugin's back: the addresses that
 // it gives to a link by itself, the links of a namespace that is gone.
-const (
-	patience = 3 * time.Second
-	interval = 10 * time.Millisecond
-)
+var patience = 3 * time.Second
+
+const interval = 10 * time.Millisecond
 
 var errUnsettled = errors.New("the state keeps changing by itself")
 
