@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
@@ -35,6 +37,20 @@ type Allocation struct {
 	// Allocated and CommittedAt are wall-clock times, for people.
 	Allocated   time.Time `json:"allocated"`
 	CommittedAt time.Time `json:"committedAt,omitzero"`
+}
+
+// NetnsAlive tells whether the container's network namespace is still there: false when nothing is at
+// its path, or something else, such as the file that a bind mount has left. An error tells that nobody knows.
+func (a Allocation) NetnsAlive() (bool, error) {
+	var stat unix.Statfs_t
+	err := unix.Statfs(a.Netns, &stat)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at network namespace %s: %w", a.Netns, err)
+	}
+	return stat.Type == unix.NSFS_MAGIC, nil
 }
 
 // ErrFull tells that the store's file system has no room.

@@ -3,21 +3,33 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"net/netip"
 	"time"
-
-	"go.etcd.io/bbolt"
 
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
+var errKey = errors.New("malformed key")
+
 // addressKey sorts by family, then by address: a prefix's addresses are neighbours.
 func addressKey(a netip.Addr) []byte {
-	return append([]byte{byte(a.BitLen())}, a.AsSlice()...)
+	return append(familyKey(a), a.AsSlice()...)
+}
+
+// familyKey is what the keys of all addresses of a's family begin with.
+func familyKey(a netip.Addr) []byte { return []byte{byte(a.BitLen())} }
+
+func parseAddressKey(key []byte) (netip.Addr, error) {
+	if len(key) == 0 {
+		return netip.Addr{}, damaged(errKey)
+	}
+	addr, ok := netip.AddrFromSlice(key[1:])
+	if !ok || addr.BitLen() != int(key[0]) {
+		return netip.Addr{}, damaged(errKey)
+	}
+	return addr, nil
 }
 
 // attachmentKey frames each name by its length: no name can reach into its neighbour.
@@ -35,15 +47,21 @@ func parseAttachmentKey(key []byte) (cni.Attachment, error) {
 	for i := range names {
 		n, size := binary.Uvarint(key)
 		if size <= 0 || uint64(len(key)-size) < n {
-			return cni.Attachment{}, damaged(fmt.Errorf("attachment key %q", key))
+			return cni.Attachment{}, damaged(errKey)
 		}
 		names[i], key = string(key[size:size+int(n)]), key[size+int(n):]
+	}
+	if len(key) > 0 {
+		return cni.Attachment{}, damaged(errKey)
 	}
 	return cni.Attachment{Network: names[0], ContainerID: names[1], IfName: names[2]}, nil
 }
 
+// stageKey is what the keys of a stage's notes begin with.
+func stageKey(stage string) []byte { return []byte(stage + "\x00") }
+
 func noteKey(stage string, a cni.Attachment) []byte {
-	return append([]byte(stage+"\x00"), attachmentKey(a)...)
+	return append(stageKey(stage), attachmentKey(a)...)
 }
 
 // releasedKey sorts by time.
@@ -52,53 +70,9 @@ func releasedKey(addr netip.Addr, at time.Duration) []byte {
 }
 
 func parseReleasedKey(key []byte) (netip.Addr, time.Duration, error) {
-	if len(key) < 9 {
-		return netip.Addr{}, 0, damaged(fmt.Errorf("released key %x", key))
+	if len(key) < 8 {
+		return netip.Addr{}, 0, damaged(errKey)
 	}
-	addr, ok := netip.AddrFromSlice(key[9:])
-	if !ok {
-		return netip.Addr{}, 0, damaged(fmt.Errorf("released key %x", key))
-	}
-	return addr, time.Duration(binary.BigEndian.Uint64(key)), nil
-}
-
-// get decodes the value of a key into v and returns whether there is one.
-func get(bucket *bbolt.Bucket, key []byte, v any) (bool, error) {
-	if bucket == nil {
-		return false, nil
-	}
-	value := bucket.Get(key)
-	if value == nil {
-		return false, nil
-	}
-	if err := json.Unmarshal(value, v); err != nil {
-		return false, damaged(err)
-	}
-	return true, nil
-}
-
-func put(bucket *bbolt.Bucket, key []byte, v any) error {
-	value, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return bucket.Put(key, value)
-}
-
-// each decodes every value whose key has the prefix.
-func each[T any](bucket *bbolt.Bucket, prefix []byte, fn func([]byte, T) error) error {
-	if bucket == nil {
-		return nil
-	}
-	cursor := bucket.Cursor()
-	for key, value := cursor.Seek(prefix); key != nil && bytes.HasPrefix(key, prefix); key, value = cursor.Next() {
-		var v T
-		if err := json.Unmarshal(value, &v); err != nil {
-			return damaged(err)
-		}
-		if err := fn(key, v); err != nil {
-			return err
-		}
-	}
-	return nil
+	addr, err := parseAddressKey(key[8:])
+	return addr, time.Duration(binary.BigEndian.Uint64(key)), err
 }

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -27,136 +26,169 @@ const (
 	lockName = "store.lock"
 )
 
-// Store is a node's store. The zero value of Rebuild loses the allocations of a damaged file.
+// Store is a node's store. In its zero value's place, name at least Dir.
 type Store struct {
-	// Dir is the folder of the store, made when it is missing.
+	// Dir is the folder of the store, made by the first Update.
 	Dir string
-	// Rebuild returns the allocations that the kernel shows, to begin again after damage.
+	// Rebuild returns the allocations that the kernel shows, to begin again after damage; nil: none.
 	Rebuild func() ([]Allocation, error)
+	// Warn gets what an operator must be told of: that the store was damaged. nil: stderr and the
+	// kernel's log, because a runtime drops the stderr of a plugin that succeeds.
+	Warn func(text string)
 }
 
-// View runs fn in a read-only transaction. A store that does not exist yet is an empty one.
+// View runs fn in a read-only transaction. A store that does not exist yet is an empty one. Damage is
+// treated as in [Store.Update].
 func (s Store) View(fn func(*Tx) error) error {
-	unlock, err := s.lock(unix.LOCK_SH)
-	if err != nil {
+	if _, err := os.Stat(s.Dir); errors.Is(err, fs.ErrNotExist) {
+		return fn(&Tx{})
+	}
+	err := s.locked(unix.LOCK_SH, func() error { return s.view(fn) })
+	if !isDamage(err) {
 		return err
 	}
-	err = s.view(fn)
-	unlock()
-	if isDamage(err) {
-		// Only a writer may set the damaged file aside.
-		return s.Update(fn)
-	}
-	return err
+	return s.repaired(func() error { return s.view(fn) })
 }
 
 // Update runs fn in a transaction that is committed when fn returns nil and leaves no trace otherwise.
 // A damaged file is kept aside under another name and the store is begun again from what Rebuild
-// returns, said on stderr and in the kernel log; fn may then run a second time. An error for want of
-// space is an [ErrFull].
+// returns and from what the file still tells of living attachments; fn may then run a second time. An
+// error for want of space is an [ErrFull].
 func (s Store) Update(fn func(*Tx) error) error {
-	unlock, err := s.lock(unix.LOCK_EX)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	err = s.update(fn)
-	if !isDamage(err) {
-		return err
-	}
-	if err := s.beginAgain(err); err != nil {
-		return err
-	}
-	return s.update(fn)
+	return s.repaired(func() error { return s.update(fn) })
 }
 
-// lock takes the store's lock, waiting in the kernel: bbolt's own wait sleeps 50 ms between tries.
-func (s Store) lock(how int) (unlock func(), err error) {
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
-		return nil, full(fmt.Errorf("make the state folder: %w", err))
+// Verify reads the whole store and repairs it if it is damaged, also where no transaction came by.
+func (s Store) Verify() error {
+	exists, err := s.exists()
+	if err != nil || !exists {
+		return err
 	}
-	file, err := os.OpenFile(filepath.Join(s.Dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	var content []byte // a copy, so that nobody waits for the lock while it is examined
+	err = s.locked(unix.LOCK_SH, func() (err error) {
+		content, err = s.content()
+		return err
+	})
 	if err != nil {
-		return nil, full(fmt.Errorf("open the store's lock: %w", err))
+		return err
 	}
-	for {
+	if err := verify(content); !isDamage(err) {
+		return err
+	}
+	return s.repaired(s.inspect)
+}
+
+// repaired runs a transaction, and a second time if the first found damage.
+func (s Store) repaired(run func() error) error {
+	return s.locked(unix.LOCK_EX, func() error {
+		err := run()
+		if !isDamage(err) {
+			return err
+		}
+		if err := s.beginAgain(err); err != nil {
+			return err
+		}
+		return run()
+	})
+}
+
+// locked runs a function under the store's lock, for which it waits in the kernel: bbolt's own wait
+// sleeps 50 ms between tries.
+func (s Store) locked(how int, run func() error) error {
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		return full(fmt.Errorf("make the state folder: %w", err))
+	}
+	file, err := os.OpenFile(filepath.Join(s.Dir, lockName), os.O_CREATE|os.O_RDONLY, 0o600)
+	if err != nil {
+		return full(fmt.Errorf("open the store's lock: %w", err))
+	}
+	defer file.Close()
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
 		err = unix.Flock(int(file.Fd()), how)
-		if err == nil {
-			return func() { file.Close() }, nil
-		}
-		if !errors.Is(err, unix.EINTR) {
-			file.Close()
-			return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
-		}
 	}
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", file.Name(), err)
+	}
+	return run()
 }
 
 func (s Store) path() string { return filepath.Join(s.Dir, fileName) }
 
-func (s Store) view(fn func(*Tx) error) (err error) {
-	if _, err := os.Stat(s.path()); errors.Is(err, fs.ErrNotExist) {
+func (s Store) exists() (bool, error) {
+	info, err := os.Stat(s.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the store: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return false, fmt.Errorf("open the store %s: not a regular file", s.path())
+	}
+	return true, nil
+}
+
+func (s Store) view(fn func(*Tx) error) error {
+	if exists, err := s.exists(); err != nil {
+		return err
+	} else if !exists {
 		return fn(&Tx{})
 	}
 	return s.with(true, func(db *bbolt.DB) error {
-		return db.View(func(btx *bbolt.Tx) error { return fn(buckets(btx)) })
+		return db.View(func(btx *bbolt.Tx) error { return fn(newTx(btx)) })
 	})
 }
 
-func (s Store) update(fn func(*Tx) error) (err error) {
+func (s Store) update(fn func(*Tx) error) error {
+	if exists, err := s.exists(); err != nil {
+		return err
+	} else if !exists {
+		if err := s.begin(nil); err != nil {
+			return err
+		}
+	}
 	return s.with(false, func(db *bbolt.DB) error {
-		return db.Update(func(btx *bbolt.Tx) error {
-			tx, err := makeBuckets(btx)
-			if err != nil {
+		return db.Update(func(btx *bbolt.Tx) error { return fn(newTx(btx)) })
+	})
+}
+
+// begin puts a store with these allocations in the place of what is there. It is whole or not there.
+func (s Store) begin(allocations []Allocation) error {
+	fresh := s.path() + ".new"
+	os.Remove(fresh) // left by a process that was killed
+	err := build(fresh, allocations)
+	if err == nil {
+		err = os.Rename(fresh, s.path())
+	}
+	if err != nil {
+		os.Remove(fresh)
+		return full(fmt.Errorf("begin the store %s: %w", s.path(), err))
+	}
+	return nil
+}
+
+func build(path string, allocations []Allocation) error {
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(btx *bbolt.Tx) error {
+		for _, name := range bucketNames {
+			if _, err := btx.CreateBucket([]byte(name)); err != nil {
 				return err
 			}
-			return fn(tx)
-		})
-	})
-}
-
-// with opens the file for one transaction. bbolt reads the file through a memory map, where a damaged
-// page is a panic or a fault: both become errors here.
-func (s Store) with(readOnly bool, run func(*bbolt.DB) error) (err error) {
-	if info, err := os.Stat(s.path()); err == nil && info.Size() == 0 {
-		return damaged(errors.New("empty file")) // bbolt would take it for a new one
-	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			if err = s.inspect(); err == nil {
-				panic(r)
+		}
+		tx := newTx(btx)
+		for _, alloc := range allocations {
+			if err := tx.Put(alloc); err != nil {
+				return err
 			}
 		}
-	}()
-	// The timeout is for a bbolt of somebody else who looks at the file; our lock is held already.
-	db, err := bbolt.Open(s.path(), 0o600, &bbolt.Options{ReadOnly: readOnly, Timeout: 10 * time.Second})
-	if err != nil {
-		return full(openError(s.path(), err))
-	}
-	err = run(db)
-	return full(errors.Join(err, db.Close()))
-}
-
-func buckets(btx *bbolt.Tx) *Tx {
-	return &Tx{
-		allocations: btx.Bucket(bucketAllocations),
-		addresses:   btx.Bucket(bucketAddresses),
-		released:    btx.Bucket(bucketReleased),
-		notes:       btx.Bucket(bucketNotes),
-		cursors:     btx.Bucket(bucketCursors),
-	}
-}
-
-func makeBuckets(btx *bbolt.Tx) (*Tx, error) {
-	if tx := buckets(btx); tx.cursors != nil {
-		return tx, nil
-	}
-	for _, name := range [][]byte{bucketAllocations, bucketAddresses, bucketReleased, bucketNotes, bucketCursors} {
-		if _, err := btx.CreateBucketIfNotExists(name); err != nil {
-			return nil, err
-		}
-	}
-	return buckets(btx), nil
+		return nil
+	})
+	err = errors.Join(err, db.Close())
+	seal(path)
+	return err
 }
 
 // full marks an error that says the file system has no room.

@@ -3,9 +3,9 @@
 package store
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -13,17 +13,31 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-var (
-	bucketAllocations = []byte("allocations") // attachment -> Allocation
-	bucketAddresses   = []byte("addresses")   // address -> holder
-	bucketReleased    = []byte("released")    // time since boot, address -> nothing
-	bucketNotes       = []byte("notes")       // stage, attachment -> the stage's own JSON
-	bucketCursors     = []byte("cursors")     // pool -> the address it gave last
+// The buckets, in the order in which the file has them.
+const (
+	bucketAddresses   = "addresses"   // address -> Holder
+	bucketAllocations = "allocations" // attachment -> Allocation
+	bucketCursors     = "cursors"     // pool -> the address it gave last
+	bucketNotes       = "notes"       // stage, attachment -> the stage's own JSON
+	bucketReleased    = "released"    // time since boot, address -> null
 )
 
-// Tx is one transaction. It is valid inside the function that [Store.View] or [Store.Update] calls.
+var bucketNames = []string{bucketAddresses, bucketAllocations, bucketCursors, bucketNotes, bucketReleased}
+
+// Tx is one transaction. It is valid inside the function that [Store.View] or [Store.Update] calls. An
+// error of one of its methods must be returned from that function: the store repairs itself by it.
 type Tx struct {
-	allocations, addresses, released, notes, cursors *bbolt.Bucket // nil in a View of a store that does not exist
+	addresses, allocations, cursors, notes, released *bbolt.Bucket // nil in a View of a store that does not exist
+}
+
+func newTx(btx *bbolt.Tx) *Tx {
+	return &Tx{
+		addresses:   btx.Bucket([]byte(bucketAddresses)),
+		allocations: btx.Bucket([]byte(bucketAllocations)),
+		cursors:     btx.Bucket([]byte(bucketCursors)),
+		notes:       btx.Bucket([]byte(bucketNotes)),
+		released:    btx.Bucket([]byte(bucketReleased)),
+	}
 }
 
 // Holder says who has an address, or when it was released.
@@ -50,9 +64,10 @@ func (tx *Tx) Get(a cni.Attachment) (Allocation, bool, error) {
 	return alloc, found, err
 }
 
-// All calls fn for every allocation, in the order of their attachments' names, until it returns an error.
+// All calls fn for every allocation, in an order that stays the same, until it returns an error. fn must
+// not change the store.
 func (tx *Tx) All(fn func(Allocation) error) error {
-	return each(tx.allocations, nil, func(_ []byte, alloc Allocation) error { return fn(alloc) })
+	return each(tx.allocations, nil, nil, func(_ []byte, alloc Allocation) (bool, error) { return true, fn(alloc) })
 }
 
 // Holder returns who has the address, and false when nobody ever had it since the store began.
@@ -62,51 +77,47 @@ func (tx *Tx) Holder(addr netip.Addr) (Holder, bool, error) {
 	return h, found, err
 }
 
-// Scan calls fn for every known address of the prefix from the given one upwards, until it returns false.
+// Scan calls fn for every known address of the prefix from the given one upwards, until it returns
+// false. fn must not change the store.
 func (tx *Tx) Scan(prefix netip.Prefix, from netip.Addr, fn func(netip.Addr, Holder) bool) error {
-	if tx.addresses == nil {
-		return nil
-	}
-	cursor := tx.addresses.Cursor()
-	for key, value := cursor.Seek(addressKey(from)); key != nil; key, value = cursor.Next() {
-		addr, ok := netip.AddrFromSlice(key[1:])
-		if !ok {
-			return damaged(fmt.Errorf("address key %x", key))
-		}
-		if !prefix.Contains(addr) {
-			return nil
-		}
-		var h Holder
-		if err := json.Unmarshal(value, &h); err != nil {
-			return damaged(err)
-		}
-		if !fn(addr, h) {
-			return nil
-		}
-	}
-	return nil
+	return each(tx.addresses, familyKey(from), addressKey(from), func(key []byte, h Holder) (bool, error) {
+		addr, err := parseAddressKey(key)
+		return err == nil && prefix.Contains(addr) && fn(addr, h), err
+	})
 }
 
-// Put stores an attachment's first allocation and takes its addresses, cooling or not. An address of
-// another attachment is a [*TakenError]; let the transaction fail with it, and nothing is changed.
+// Put stores an attachment's allocation and takes its addresses, cooling or not. It changes nothing and
+// returns a [*TakenError] when one belongs to another attachment. Putting an attachment's allocation
+// again may add addresses; to give some of them back is an error, for that is [Tx.Release]'s.
 func (tx *Tx) Put(alloc Allocation) error {
-	if err := tx.take(alloc); err != nil {
+	if err := tx.mayPut(alloc); err != nil {
 		return err
+	}
+	for _, addr := range alloc.Addresses {
+		if err := put(tx.addresses, addressKey(addr), Holder{Owner: alloc.Attachment}); err != nil {
+			return err
+		}
 	}
 	return put(tx.allocations, attachmentKey(alloc.Attachment), alloc)
 }
 
-func (tx *Tx) take(alloc Allocation) error {
+func (tx *Tx) mayPut(alloc Allocation) error {
+	old, _, err := tx.Get(alloc.Attachment)
+	if err != nil {
+		return err
+	}
+	for _, addr := range old.Addresses {
+		if !slices.Contains(alloc.Addresses, addr) {
+			return fmt.Errorf("put allocation of attachment %s: it has %s already, which must be released first", alloc.Attachment, addr)
+		}
+	}
 	for _, addr := range alloc.Addresses {
-		h, found, err := tx.Holder(addr)
+		h, _, err := tx.Holder(addr)
 		if err != nil {
 			return err
 		}
-		if found && !h.Free() && h.Owner != alloc.Attachment {
+		if !h.Free() && h.Owner != alloc.Attachment {
 			return &TakenError{Address: addr, Owner: h.Owner}
-		}
-		if err := put(tx.addresses, addressKey(addr), Holder{Owner: alloc.Attachment}); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -131,113 +142,20 @@ func (tx *Tx) Release(a cni.Attachment, sinceBoot time.Duration) error {
 		return err
 	}
 	for _, addr := range alloc.Addresses {
-		h, found, err := tx.Holder(addr)
-		if err != nil {
-			return err
-		}
-		if !found || h.Owner != a {
-			continue
-		}
-		if err := put(tx.addresses, addressKey(addr), Holder{Released: sinceBoot}); err != nil {
-			return err
-		}
-		if err := tx.released.Put(releasedKey(addr, sinceBoot), nil); err != nil {
+		if err := tx.release(addr, a, sinceBoot); err != nil {
 			return err
 		}
 	}
 	return tx.allocations.Delete(attachmentKey(a))
 }
 
-// Released calls fn for every address that is cooling down or cold and not yet pruned, the one released
-// first coming first, until it returns false.
-func (tx *Tx) Released(fn func(addr netip.Addr, at time.Duration) bool) error {
-	if tx.released == nil {
-		return nil
-	}
-	cursor := tx.released.Cursor()
-	for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
-		addr, at, err := parseReleasedKey(key)
-		if err != nil {
-			return err
-		}
-		h, found, err := tx.Holder(addr)
-		if err != nil {
-			return err
-		}
-		if found && h.Free() && h.Released == at && !fn(addr, at) {
-			return nil
-		}
-	}
-	return nil
-}
-
-// Prune forgets up to limit addresses that were released before the given time since boot, or in an
-// earlier boot, so that the store does not grow with every pod that ever was.
-func (tx *Tx) Prune(before, now time.Duration, limit int) error {
-	cursor := tx.released.Cursor()
-	for key, _ := cursor.First(); key != nil && limit > 0; key, _ = cursor.Next() {
-		addr, at, err := parseReleasedKey(key)
-		if err != nil {
-			return err
-		}
-		if at >= before && at <= now {
-			return nil
-		}
-		if err := tx.forget(addr, at); err != nil {
-			return err
-		}
-		if err := cursor.Delete(); err != nil {
-			return err
-		}
-		limit--
-	}
-	return nil
-}
-
-func (tx *Tx) forget(addr netip.Addr, at time.Duration) error {
+func (tx *Tx) release(addr netip.Addr, owner cni.Attachment, at time.Duration) error {
 	h, found, err := tx.Holder(addr)
-	if err != nil || !found || !h.Free() || h.Released != at {
+	if err != nil || !found || h.Owner != owner {
 		return err
 	}
-	return tx.addresses.Delete(addressKey(addr))
-}
-
-// Cursor returns the address that a pool gave last, and whether it gave any.
-func (tx *Tx) Cursor(pool netip.Prefix) (netip.Addr, bool, error) {
-	var addr netip.Addr
-	found, err := get(tx.cursors, []byte(pool.String()), &addr)
-	return addr, found, err
-}
-
-// SetCursor notes the address that a pool gave last.
-func (tx *Tx) SetCursor(pool netip.Prefix, addr netip.Addr) error {
-	return put(tx.cursors, []byte(pool.String()), addr)
-}
-
-// Note reads a stage's own state of an attachment into v and returns whether there is any.
-func (tx *Tx) Note(stage string, a cni.Attachment, v any) (bool, error) {
-	return get(tx.notes, noteKey(stage, a), v)
-}
-
-// SetNote stores a stage's own state of an attachment: what does not survive in the CNI result.
-func (tx *Tx) SetNote(stage string, a cni.Attachment, v any) error {
-	return put(tx.notes, noteKey(stage, a), v)
-}
-
-// DeleteNote removes a stage's own state of an attachment; none is not an error.
-func (tx *Tx) DeleteNote(stage string, a cni.Attachment) error {
-	return tx.notes.Delete(noteKey(stage, a))
-}
-
-// Notes calls fn with every note of a stage, as decoded into a T, until it returns an error. fn must
-// not change the store.
-func Notes[T any](tx *Tx, stage string, fn func(cni.Attachment, T) error) error {
-	prefix := []byte(stage + "\x00")
-	return each(tx.notes, prefix, func(key []byte, note T) error {
-		a, err := parseAttachmentKey(key[len(prefix):])
-		if err != nil {
-			return err
-		}
-		return fn(a, note)
-	})
+	if err := put(tx.addresses, addressKey(addr), Holder{Released: at}); err != nil {
+		return err
+	}
+	return put(tx.released, releasedKey(addr, at), nil)
 }

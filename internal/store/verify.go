@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"fmt"
+	"slices"
+)
+
+// walk is one check of a file: every page is used once or free.
+type walk struct {
+	*pages
+	claimed []bool
+	// record is called with each record of each bucket.
+	record func(bucket string, key, value []byte) error
+}
+
+// checkPages returns what is wrong with the pages of a file, or the first error of the function, which
+// it calls with each record.
+func checkPages(content []byte, record func(bucket string, key, value []byte) error) error {
+	pages, err := openPages(content)
+	if err != nil {
+		return err
+	}
+	w := walk{pages: pages, claimed: make([]bool, pages.end), record: record}
+	w.claimed[0], w.claimed[1] = true, true // the meta pages
+	if err := w.buckets(); err != nil {
+		return err
+	}
+	if err := w.free(); err != nil {
+		return err
+	}
+	if lost := slices.Index(w.claimed, false); lost >= 0 {
+		return fmt.Errorf("page %d is neither used nor free", lost)
+	}
+	return nil
+}
+
+// claim marks n pages as accounted for.
+func (w *walk) claim(from, n uint64) error {
+	if from > w.end || n > w.end-from {
+		return fmt.Errorf("pages from %d on, %d of them, in a file of %d", from, n, w.end)
+	}
+	for id := from; id < from+n; id++ {
+		if w.claimed[id] {
+			return fmt.Errorf("page %d is in use twice", id)
+		}
+		w.claimed[id] = true
+	}
+	return nil
+}
+
+// buckets checks the tree of buckets and the tree of each bucket.
+func (w *walk) buckets() error {
+	var list []element
+	err := w.tree(w.root, func(_ page, entries []element) error {
+		list = append(list, entries...)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(list) != len(bucketNames) {
+		return fmt.Errorf("%d of %d buckets", len(list), len(bucketNames))
+	}
+	for i, e := range list {
+		if string(e.key) != bucketNames[i] || e.flags != bucketElement || len(e.value) < bucketHeader {
+			return fmt.Errorf("bucket %q is no %s", e.key, bucketNames[i])
+		}
+		if err := w.bucket(e); err != nil {
+			return fmt.Errorf("bucket %s: %w", e.key, err)
+		}
+	}
+	return nil
+}
+
+func (w *walk) bucket(e element) error {
+	records := func(p page, entries []element) error { return w.records(string(e.key), p, entries) }
+	if root := native.Uint64(e.value); root != 0 {
+		return w.tree(root, records)
+	}
+	inline, err := e.inline()
+	if err != nil {
+		return err
+	}
+	entries, err := inline.elements()
+	if err != nil {
+		return err
+	}
+	return records(inline, entries)
+}
+
+// tree checks a tree level by level, for all its leaves are at one depth.
+func (w *walk) tree(root uint64, leaf func(page, []element) error) error {
+	if err := w.claim(root, 1); err != nil {
+		return err
+	}
+	for level := []uint64{root}; len(level) > 0; {
+		first, err := w.read(level[0])
+		if err != nil {
+			return err
+		}
+		if first.flags == leafPage {
+			return w.each(level, leafPage, leaf)
+		}
+		var below []uint64
+		err = w.each(level, branchPage, func(p page, entries []element) error {
+			if p.count == 0 {
+				return fmt.Errorf("page %d: branch without entries", p.id)
+			}
+			for _, e := range entries {
+				if err := w.claim(e.child, 1); err != nil {
+					return err
+				}
+				below = append(below, e.child)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		level = below
+	}
+	return nil
+}
+
+// each reads the pages of a level, which must be of the type.
+func (w *walk) each(level []uint64, flags uint16, fn func(page, []element) error) error {
+	for _, id := range level {
+		p, err := w.typed(id, flags)
+		if err != nil {
+			return err
+		}
+		entries, err := p.elements()
+		if err != nil {
+			return err
+		}
+		if err := fn(p, entries); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// typed reads a claimed page, which must be of the type, and claims those that continue it.
+func (w *walk) typed(id uint64, flags uint16) (page, error) {
+	p, err := w.read(id)
+	if err != nil {
+		return page{}, err
+	}
+	if p.flags != flags {
+		return page{}, fmt.Errorf("page %d: type %#x, not %#x", id, p.flags, flags)
+	}
+	return p, w.claim(id+1, p.overflow)
+}
+
+func (w *walk) records(bucket string, p page, entries []element) error {
+	for _, e := range entries {
+		if e.flags != 0 {
+			return fmt.Errorf("page %d: entry %q of type %#x", p.id, e.key, e.flags)
+		}
+		if err := w.record(bucket, e.key, e.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// free claims the freelist and the pages in it.
+func (w *walk) free() error {
+	if err := w.claim(w.freelist, 1); err != nil {
+		return err
+	}
+	p, err := w.typed(w.freelist, freelistPage)
+	if err != nil {
+		return err
+	}
+	ids, err := p.free()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := w.claim(id, 1); err != nil {
+			return fmt.Errorf("freelist: %w", err)
+		}
+	}
+	return nil
+}
