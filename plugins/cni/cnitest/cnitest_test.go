@@ -138,7 +138,9 @@ var faults = []struct {
 	{"never-ready", Originating, []string{"status-ready"}},
 	{"lenient", Originating, []string{"input-unknown-key", "input-wrong-types"}},
 	{"races", Originating, []string{"concurrent-attachments"}},
-	{"leaves-drafts", Originating, []string{"killed"}},
+	{"leaves-drafts", Originating, []string{"killed-add", "killed-gc"}},
+	{"forgets-first", Originating, []string{"killed-del"}},
+	{"knows-no-cni", Originating, []string{"input-cni-keys"}},
 	{"right", Chained, []string{"add-keeps-prevresult", "add-without-prevresult"}},
 	{"right", Delegated, []string{"add-abbreviated"}},
 }
@@ -149,7 +151,11 @@ func TestWrongPluginsAreFound(t *testing.T) {
 	for _, f := range faults {
 		for _, name := range f.rules {
 			t.Run(f.fault+"/"+name, func(t *testing.T) {
-				failure := play(t, wrong(t, f.fault, f.stands), name)
+				p := wrong(t, f.fault, f.stands)
+				if f.fault == "hangs" {
+					p.Timeout = time.Second
+				}
+				failure := play(t, p, name)
 				if failure == "" {
 					t.Fatal("the rule found nothing")
 				}

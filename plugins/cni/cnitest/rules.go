@@ -29,7 +29,7 @@ func rulesFor(p Plugin, versions []string) []rule {
 	if slices.Contains(versions, "1.1.0") {
 		rules = slices.Concat(rules, gcRules(), statusRules(p, versions))
 	}
-	return slices.Concat(rules, inputRules(p), stressRules())
+	return slices.Concat(rules, inputRules(p), stressRules(versions))
 }
 
 // hasCheck tells whether the version has CHECK, and a prevResult in DEL.

@@ -79,10 +79,9 @@ func checkOldVersion(w *world) {
 	}
 }
 
-// checkFinds damages an attachment, and afterwards wants it gone as if nothing had happened.
+// checkFinds also wants DEL to work on what is damaged.
 func checkFinds(w *world, d Difference) {
-	p, neighbour := w.newPod(), w.newPod()
-	w.add(neighbour)
+	p := w.newPod()
 	added := w.add(p)
 	w.ok("CHECK before the damage", checking(p, added))
 	w.hook("Break "+d.Name, func() error { return d.Do(w.Host(), p.Attachment) })

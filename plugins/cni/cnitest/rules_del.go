@@ -80,11 +80,11 @@ func delOnlyItsOwn(w *world) {
 	w.add(neighbour)
 	added := w.add(p)
 	before := w.state()
-	otherIfName, otherNetwork := *p, *p
-	otherIfName.IfName, otherNetwork.Network = "net9", "cnitest-other"
-	w.del(&otherIfName, nil)
+	elsewhere, foreign := *p, *p
+	elsewhere.IfName, foreign.Network = "net9", otherNetwork
+	w.del(&elsewhere, nil)
 	w.same(before, "after DEL of another interface of the container")
-	w.del(&otherNetwork, nil)
+	w.del(&foreign, nil)
 	w.same(before, "after DEL in another network")
 	w.del(p, added)
 	w.ok("ADD, repeated,", w.adding(neighbour))

@@ -24,9 +24,8 @@ func (w *world) collection(net string, valid ...*pod) call {
 }
 
 func gcOnlyInvalid(w *world) {
-	kept, foreign := w.newPod(), w.newPod()
+	kept, foreign := w.newPod(), w.newPodOn(otherNetwork)
 	stale := []*pod{w.newPod(), w.newPod()}
-	foreign.Network = "cnitest-other"
 	w.add(foreign)
 	onlyForeign := w.state()
 	added := w.add(kept)

@@ -18,6 +18,7 @@ func inputRules(p Plugin) []rule {
 		{"input-bad-names", "names with characters that are not allowed, or too long, are refused with code 4", specParams, inputBadNames},
 		{"input-long-container-id", "a container ID of any length is accepted, or refused with an error that leaves nothing", specParams, inputLongContainerID},
 		{"input-unknown-key", "a key that the plugin does not know is refused with code 7, and the error names it", specFlock, inputUnknownKey},
+		{"input-cni-keys", "keys that CNI defines or reserves are never refused as unknown", specConf, inputCNIKeys},
 		{"input-wrong-types", "a value of the wrong type is refused with code 6 or 7", specErrors, inputWrongTypes},
 	}
 	if p.Stands != Delegated {
@@ -123,6 +124,35 @@ func inputUnknownKey(w *world) {
 	if hasGC(w.newest()) {
 		w.refused("an unknown key in STATUS", call{command: "STATUS", edit: c.edit}, 7)
 	}
+}
+
+// inputCNIKeys gives what runtimes add to a configuration, with content that means nothing to the plugin.
+func inputCNIKeys(w *world) {
+	p := w.newPod()
+	c := w.adding(p)
+	c.edit = func(conf config) {
+		addTo(conf, "capabilities", "cnitest.example/unknown", true)
+		addTo(conf, "runtimeConfig", "cnitest.example/unknown", map[string]any{"key": []int{1}})
+		addTo(conf, "args", "cni", map[string]any{"labels": []any{map[string]any{"key": "app", "value": "cnitest"}}})
+		conf["dns"] = map[string]any{}
+		conf["cni.dev/attachments"] = []any{}
+		conf["cni.dev/of-the-future"] = 1
+	}
+	w.ok("ADD with CNI's own keys", c)
+	if hasGC(w.newest()) {
+		w.ok("STATUS with CNI's own keys", call{command: "STATUS", edit: c.edit})
+	}
+	w.ok("DEL with CNI's own keys", call{command: "DEL", pod: p, edit: c.edit})
+}
+
+// addTo sets one key of an object within the configuration, which may not be there yet.
+func addTo(conf config, object, key string, value any) {
+	old, _ := conf[object].(map[string]any)
+	conf[object] = maps.Clone(old)
+	if old == nil {
+		conf[object] = map[string]any{}
+	}
+	conf[object].(map[string]any)[key] = value
 }
 
 // inputWrongTypes gives each key a value of each JSON type that its own value is not of.

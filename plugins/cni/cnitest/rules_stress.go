@@ -5,16 +5,22 @@ package cnitest
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
 
-func stressRules() []rule {
-	return []rule{
+func stressRules(versions []string) []rule {
+	rules := []rule{
 		{"concurrent-attachments", "requests for different attachments work at the same time", specFlock, concurrentAttachments},
 		{"concurrent-same", "requests for the same attachment at the same time end as if one came after the other", specFlock, concurrentSame},
-		{"killed", "what an ADD leaves that was killed half-way, DEL removes", specDel, killed},
+		{"killed-add", "what an ADD leaves that was killed half-way, DEL removes", specDel, killedAdd},
+		{"killed-del", "what a DEL leaves that was killed half-way, the next DEL removes", specDel, killedDel},
 	}
+	if slices.ContainsFunc(versions, hasGC) {
+		rules = append(rules, rule{"killed-gc", "what an ADD leaves that was killed half-way, GC removes", specGC, killedGC})
+	}
+	return rules
 }
 
 // together makes the calls at the same time, and holds each output to the specification.
@@ -111,25 +117,62 @@ func concurrentSame(w *world) {
 	w.same(before, "after the DELs")
 }
 
+// kills is how many times a request is killed.
 const kills = 12
 
-// killed spreads the kills evenly over the time that a whole ADD takes.
-func killed(w *world) {
-	p := w.newPod()
-	before := w.state()
+// delays returns when to kill, evenly spread over the time that a request takes.
+func (w *world) delays(p *pod) []time.Duration {
+	w.Helper()
 	started := time.Now()
 	w.del(p, w.add(p))
 	whole := time.Since(started) / 2
-	for i := range kills {
-		after := whole * time.Duration(i+1) / kills
-		c := w.adding(p)
-		c.kill = after
-		if _, err := w.run(c); err != nil {
-			w.Fatalf("%v", err)
-		}
+	delays := make([]time.Duration, kills)
+	for i := range delays {
+		delays[i] = whole * time.Duration(i+1) / kills
+	}
+	return delays
+}
+
+// kill makes a request that does not live to its end, or only just.
+func (w *world) kill(c call, after time.Duration) {
+	w.Helper()
+	c.kill = after
+	if _, err := w.run(c); err != nil {
+		w.Fatalf("%v", err)
+	}
+}
+
+func killedAdd(w *world) {
+	p := w.newPod()
+	before := w.state()
+	for _, after := range w.delays(p) {
+		w.kill(w.adding(p), after)
 		w.del(p, nil)
 		w.same(before, fmt.Sprintf("after an ADD killed after %v and its DEL", after))
 	}
 	w.del(p, w.add(p))
 	w.same(before, "after a last ADD and DEL")
+}
+
+func killedDel(w *world) {
+	p := w.newPod()
+	before := w.state()
+	for _, after := range w.delays(p) {
+		added := w.add(p)
+		w.kill(deletion(p, added), after)
+		w.del(p, added)
+		w.same(before, fmt.Sprintf("after a DEL killed after %v and another", after))
+	}
+}
+
+// killedGC then makes room for the next try by DEL: GC need not look inside a container.
+func killedGC(w *world) {
+	p := w.newPod()
+	before := w.state()
+	for _, after := range w.delays(p) {
+		w.kill(w.adding(p), after)
+		w.ok("GC after a killed ADD", w.collection(network))
+		w.sameHost(before, fmt.Sprintf("after an ADD killed after %v and GC", after))
+		w.del(p, nil)
+	}
 }

@@ -38,7 +38,10 @@ type world struct {
 }
 
 // network is the name of the network that attachments belong to unless a rule says otherwise.
-const network = "cnitest"
+const (
+	network      = "cnitest"
+	otherNetwork = "cnitest-other"
+)
 
 // pod is one attachment with its container.
 type pod struct {
@@ -105,6 +108,11 @@ func (w *world) newest() string { return w.versions[len(w.versions)-1] }
 
 // newPod makes a container, and what the plugins before this one make for it.
 func (w *world) newPod() *pod {
+	w.Helper()
+	return w.newPodOn(network)
+}
+
+func (w *world) newPodOn(network string) *pod {
 	w.Helper()
 	ns, err := newNamespace("pod")
 	if err != nil {

@@ -53,7 +53,7 @@ func makeLink(r *cni.Request[config], rec *record) error {
 		deleteIn(r.Netns, r.Attachment.IfName)
 	}
 	err = h.LinkAdd(pair)
-	if err != nil && !(errors.Is(err, unix.EEXIST) && (is("another-address") || is("races"))) {
+	if err != nil && !(errors.Is(err, unix.EEXIST) && is("another-address")) {
 		return fmt.Errorf("make link %s: %w", r.Attachment.IfName, err)
 	}
 	inside, err := handle(r.Netns)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -109,6 +110,9 @@ func parse(in cni.Input) (config, error) {
 	if in.IPAM != nil {
 		section = in.IPAM
 	}
+	if is("knows-no-cni") && strings.Contains(string(in.Raw), "cni.dev/") {
+		return c, errors.New("what is cni.dev?")
+	}
 	if is("lenient") {
 		json.Unmarshal(section, &c)
 		return c, nil
@@ -133,17 +137,25 @@ func add(_ context.Context, r *cni.Request[config]) (*current.Result, error) {
 	if is("only-once") && s.buried(r.Attachment) {
 		return nil, errors.New("it was here before")
 	}
-	if rec, ok := s.load(r.Attachment); ok && !is("another-address") {
+	rec, ok := s.load(r.Attachment)
+	if ok && rec.MAC != "" && !is("another-address") {
 		return rec.result(r), nil
 	}
 	if is("leaves-drafts") {
-		s.draft(r.Attachment)
+		defer s.draft()()
 	}
-	rec := record{Address: s.free()}
+	if !ok || is("another-address") {
+		rec.Address = s.free()
+	}
 	if is("races") {
 		time.Sleep(50 * time.Millisecond) // so that it always loses
 	}
+	// First the record, so that GC finds what comes after it.
+	if err := s.save(r.Attachment, rec); err != nil {
+		return nil, cni.Wrap(types.ErrIOFailure, err)
+	}
 	if err := makeLink(r, &rec); err != nil {
+		s.remove(r.Attachment)
 		return nil, err
 	}
 	return rec.result(r), cni.Wrap(types.ErrIOFailure, s.save(r.Attachment, rec))
@@ -169,8 +181,14 @@ func del(_ context.Context, r *cni.Request[config]) error {
 	if is("deletes-container") {
 		s.removeMatching(r.Attachment.ContainerID)
 	}
+	if is("forgets-first") && !s.has(r.Attachment) {
+		return nil
+	}
 	if !is("leaks") {
 		s.remove(r.Attachment)
+	}
+	if is("forgets-first") {
+		time.Sleep(50 * time.Millisecond) // so that it is always killed here
 	}
 	return deleteIn("", hostName(r.Attachment))
 }

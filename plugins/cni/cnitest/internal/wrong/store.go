@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
 
@@ -88,9 +89,12 @@ func (s store) tombstone(a cni.Attachment) string {
 
 func (s store) buried(a cni.Attachment) bool { _, err := os.Stat(s.tombstone(a)); return err == nil }
 
-// draft leaves a file that only a whole ADD takes away again.
-func (s store) draft(a cni.Attachment) {
-	os.WriteFile(s.file(a)+".draft", nil, 0o600)
+// draft makes a file that only a whole ADD takes away again, and gives the killer time.
+func (s store) draft() (remove func()) {
+	file := filepath.Join(s.dir, "draft")
+	os.WriteFile(file, nil, 0o600)
+	time.Sleep(20 * time.Millisecond)
+	return func() { os.Remove(file) }
 }
 
 func (s store) all() (list []cni.Attachment) {
