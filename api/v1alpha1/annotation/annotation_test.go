@@ -170,6 +170,38 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+func TestFix(t *testing.T) {
+	tests := []struct {
+		name string
+		pod  []string
+		fix  []string
+		want string
+	}{
+		{"alone", nil, []string{"10.0.0.7", "2001:db8::7"}, "addresses=[10.0.0.7 2001:db8::7]"},
+		{"of no use", nil, []string{"127.0.0.1"}, `read annotation "flock.fritzlab.net/addresses" with value "127.0.0.1": 127.0.0.1 is a loopback address, which no pod can have`},
+		{"against the annotation", []string{"addresses=10.0.0.7"}, []string{"10.0.0.8"},
+			`read annotation "flock.fritzlab.net/addresses" with value "10.0.0.8": the pod's annotation names addresses too: remove one of the two`},
+		{"of a family switched off", []string{"ipv4=false"}, []string{"10.0.0.8"},
+			`read annotation "flock.fritzlab.net/addresses" with value "10.0.0.8": asks for IPv4, which flock.fritzlab.net/ipv4 switches off`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			pod, err := Parse(annotations(tt.pod...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fixed, err := pod.Fix(tt.fix)
+			got := draw(fixed)
+			if err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("ipv6", "true")
 	f.Add("cidr6", "2001:db8::/64")

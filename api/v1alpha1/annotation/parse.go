@@ -33,6 +33,24 @@ func Parse(annotations map[string]string) (Request, error) {
 	return r, nil
 }
 
+// Fix returns the request with fixed addresses that something other than the pod's annotation names,
+// under the rules of [Addresses]. Its error is an [*Error] of that key.
+func (r Request) Fix(addresses []string) (Request, error) {
+	value := strings.Join(addresses, ",")
+	fixed, err := parseAddresses(value)
+	if err == nil && len(r.Addresses) > 0 {
+		err = errors.New("the pod's annotation names addresses too: remove one of the two")
+	}
+	if err != nil {
+		return Request{}, &Error{Key: Addresses, Value: value, Err: err}
+	}
+	r.Addresses = fixed
+	if _, err := r.contradiction(); err != nil {
+		return Request{}, &Error{Key: Addresses, Value: value, Err: err}
+	}
+	return r, nil
+}
+
 func (r *Request) set(key, value string) (err error) {
 	switch key {
 	case IPv6:

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"flock.fritzlab.net/flock/api/v1alpha1/annotation"
+	"flock.fritzlab.net/flock/flock-ipam/internal/allocate"
+	"flock.fritzlab.net/flock/flock-ipam/internal/config"
+	"flock.fritzlab.net/flock/internal/nodefile"
+	"flock.fritzlab.net/flock/internal/store"
+	"flock.fritzlab.net/flock/plugins/cni"
+)
+
+type request = cni.Request[config.Config]
+
+// add returns what the attachment has already, whatever has changed since, or else allocates. All that
+// may take time comes before the one transaction.
+func add(ctx context.Context, req *request) (*current.Result, error) {
+	if mayWait(req) {
+		g, found, err := look(req)
+		if err != nil {
+			return nil, coded(err)
+		}
+		if found {
+			return g.result(req)
+		}
+	}
+	plan, node, planErr := prepare(ctx, req)
+	var g grant
+	err := openStore(req.Conf).Update(func(tx *store.Tx) (err error) {
+		var found bool
+		if g, found, err = granted(tx, req.Attachment); err != nil || found {
+			return err
+		}
+		if planErr != nil {
+			return planErr
+		}
+		g, err = allocateNew(tx, req, plan, node)
+		return err
+	})
+	if err != nil {
+		return nil, coded(err)
+	}
+	return g.result(req)
+}
+
+// look reads what the attachment has, without the lock that keeps others out.
+func look(req *request) (g grant, found bool, err error) {
+	err = openStore(req.Conf).View(func(tx *store.Tx) error {
+		g, found, err = granted(tx, req.Attachment)
+		return err
+	})
+	return g, found, err
+}
+
+// prepare reads the pools and what the pod asks for. Its errors have their codes.
+func prepare(ctx context.Context, req *request) (allocate.Plan, nodefile.Node, error) {
+	node, err := readNode(req.Conf)
+	if err != nil {
+		return allocate.Plan{}, node, err
+	}
+	wish := allocate.Wish{
+		Attachment: req.Attachment, Pod: req.Pod, Node: node,
+		Delegated: req.Conf.Delegated(), Gateway: req.Conf.Form == config.Subnet,
+	}
+	if err := readWish(ctx, req, &wish); err != nil {
+		return allocate.Plan{}, node, err
+	}
+	plan, err := allocate.NewPlan(wish)
+	return plan, node, coded(err)
+}
+
+func readNode(c config.Config) (nodefile.Node, error) {
+	node, err := c.Node()
+	if errors.Is(err, fs.ErrNotExist) {
+		return node, cni.Wrap(cni.CodeNoPool, err)
+	}
+	return node, cni.Wrap(types.ErrInvalidNetworkConfig, err)
+}
+
+func allocateNew(tx *store.Tx, req *request, plan allocate.Plan, node nodefile.Node) (grant, error) {
+	now := time.Now()
+	alloc := store.Allocation{
+		Attachment: req.Attachment, State: store.Pending, Pod: req.Pod, Netns: req.Netns, Allocated: now,
+	}
+	if req.Conf.Delegated() {
+		// Nobody comes after who would commit it.
+		alloc.State, alloc.CommittedAt = store.Committed, now
+	}
+	alloc, err := allocate.New(node.CoolDown).Allocate(tx, plan, alloc)
+	if err != nil {
+		return grant{}, err
+	}
+	g := grant{alloc: alloc}
+	if req.Conf.Form == config.Subnet {
+		g.subnets = subnetsOf(alloc.Addresses, node.Pools)
+		err = tx.SetNote(config.Name, req.Attachment, g.subnets)
+	}
+	return g, err
+}
+
+// coded gives an error its CNI code. What is none of the plugin's own errors comes from the store.
+func coded(err error) error {
+	var bad *annotation.Error
+	var taken *store.TakenError
+	switch {
+	case errors.Is(err, allocate.ErrNoPool):
+		return cni.Wrap(cni.CodeNoPool, err)
+	case errors.Is(err, allocate.ErrExhausted):
+		return cni.Wrap(cni.CodePoolExhausted, err)
+	case errors.As(err, &taken):
+		return cni.Wrap(cni.CodeAddressTaken, err)
+	case errors.As(err, &bad):
+		return cni.Wrap(cni.CodeBadAnnotation, err)
+	case errors.Is(err, store.ErrFull):
+		return cni.Wrap(cni.CodeStoreFull, err)
+	}
+	return cni.Wrap(cni.CodeStoreUnreadable, err)
+}
