@@ -133,6 +133,7 @@ func (p *parser) bgp(path *field.Path, b *BGP) *BGPConfig {
 		config.Peers = append(config.Peers, p.peer(path.Child("peers").Index(i), b, &b.Peers[i]))
 	}
 	p.distinctPeers(path.Child("peers"), b.Peers)
+	p.sharedPasswords(path.Child("peers"), config.Peers)
 	return config
 }
 
@@ -172,6 +173,22 @@ func (p *parser) distinctPeers(path *field.Path, peers []Peer) {
 			p.invalid(path.Index(i), end, "is another peer's already: keep one of them")
 		}
 		names[peer.Name], ends[end] = true, end != ""
+	}
+}
+
+// sharedPasswords refuses a password where several sessions would share its place in the kernel, which
+// knows a peer by its address, not by its interface: an unnumbered peer is all of fe80::/10.
+func (p *parser) sharedPasswords(path *field.Path, peers []PeerConfig) {
+	sharers := map[netip.Addr]int{}
+	for _, peer := range peers {
+		sharers[peer.Address]++
+	}
+	for i, peer := range peers {
+		if peer.Password != nil && sharers[peer.Address] > 1 {
+			p.invalid(path.Index(i).Child("passwordSecretRef"), peer.Password.Name,
+				"several peers are unnumbered or have this link-local address, and the kernel could not tell their passwords apart: "+
+					"give each peer an address of its own, or remove the passwords")
+		}
 	}
 }
 

@@ -128,6 +128,15 @@ var spoilt = []struct {
 	{"peers of one interface", func(c *NodeConfig) {
 		c.Spec.BGP.Peers[0] = Peer{Name: "x", Interface: "eth1", PeerASN: 1}
 	}, "spec.bgp.peers[1]: Invalid value"},
+	{"two unnumbered peers and a password", func(c *NodeConfig) {
+		c.Spec.BGP.Peers[0] = Peer{Name: "x", Interface: "eth0", PeerASN: 1}
+		c.Spec.BGP.Peers[1].PasswordSecretRef = &SecretKeyRef{Name: "bgp"}
+	}, "spec.bgp.peers[1].passwordSecretRef: Invalid value"},
+	{"one link-local address twice and a password", func(c *NodeConfig) {
+		ref := &SecretKeyRef{Name: "bgp"}
+		c.Spec.BGP.Peers[0] = Peer{Name: "x", Address: "fe80::1", Interface: "eth0", PeerASN: 1, PasswordSecretRef: ref}
+		c.Spec.BGP.Peers[1] = Peer{Name: "y", Address: "fe80::1", Interface: "eth1", PeerASN: 1}
+	}, "spec.bgp.peers[0].passwordSecretRef: Invalid value"},
 }
 
 // spoiltPeers are what can be wrong with one peer; the error is on a field of spec.bgp.peers[0].

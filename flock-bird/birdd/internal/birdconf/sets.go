@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package birdconf
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+)
+
+func newFamily(n int, in Input, bgp *v1alpha1.BGPConfig, own []netip.Addr) family {
+	f := family{N: n, Bits: map[int]int{4: 32, 6: 128}[n]}
+	var pools, accept, covering []string
+	for _, p := range in.Config.Pools {
+		if isFamily(n, p.Prefix.Addr()) {
+			pools = append(pools, p.Prefix.String())
+		}
+	}
+	for _, p := range bgp.ExportAccept {
+		if isFamily(n, p.Addr()) {
+			accept = append(accept, p.String()+"+") // and everything inside
+		}
+	}
+	for _, a := range own {
+		if isFamily(n, a) && !a.IsLinkLocalUnicast() && !a.IsLoopback() {
+			covering = append(covering, fmt.Sprintf("%s/%d{1,%d}", a, a.BitLen(), a.BitLen()))
+		}
+	}
+	f.Pools, f.ExportAccept, f.Own = set(pools), set(accept), set(covering)
+	return f
+}
+
+// importSet returns the prefixes to take, "" for none.
+func importSet(n int, matches []v1alpha1.PrefixMatch) string {
+	var patterns []string
+	for _, m := range matches {
+		if !isFamily(n, m.Prefix.Addr()) {
+			continue
+		}
+		pattern := m.Prefix.String()
+		if m.MaxLength > m.Prefix.Bits() {
+			pattern += fmt.Sprintf("{%d,%d}", m.Prefix.Bits(), m.MaxLength)
+		}
+		patterns = append(patterns, pattern)
+	}
+	return set(patterns)
+}
+
+// set returns a set in BIRD's syntax, which knows no empty one.
+func set(patterns []string) string {
+	if len(patterns) == 0 {
+		return ""
+	}
+	slices.Sort(patterns)
+	return "[ " + strings.Join(slices.Compact(patterns), ", ") + " ]"
+}
+
+func isFamily(n int, a netip.Addr) bool { return a.Is4() == (n == 4) }

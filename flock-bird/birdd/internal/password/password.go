@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package password reads the passwords of BGP sessions. What it returns shows itself in no log.
+package password
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+)
+
+// maxLength is what TCP MD5 takes (TCP_MD5SIG_MAXKEYLEN), in bytes.
+const maxLength = 80
+
+// Password is a TCP MD5 password that BIRD's configuration can hold: 1 to 80 printable ASCII
+// characters without a double quote. However it is printed, it does not show.
+type Password struct{ secret string }
+
+// Parse returns the password that the text is, without the newline that may end it. Its error says
+// what is wrong, not what was read.
+func Parse(text string) (Password, error) {
+	if n := len(text); n > 0 && text[n-1] == '\n' {
+		text = text[:n-1]
+	}
+	if text == "" {
+		return Password{}, errors.New("is empty")
+	}
+	if len(text) > maxLength {
+		return Password{}, fmt.Errorf("is longer than TCP MD5's %d bytes", maxLength)
+	}
+	for i, c := range []byte(text) {
+		if c < ' ' || c > '~' || c == '"' {
+			return Password{}, fmt.Errorf("has at byte %d what BIRD cannot hold: use printable ASCII without double quotes", i+1)
+		}
+	}
+	return Password{text}, nil
+}
+
+// Reveal returns the password itself, for the one place that needs it; "" for the zero Password.
+func (p Password) Reveal() string { return p.secret }
+
+// Format hides the password from every verb of fmt.
+func (p Password) Format(f fmt.State, _ rune) { io.WriteString(f, "[password]") }
+
+// MarshalText hides the password from encoders.
+func (p Password) MarshalText() ([]byte, error) { return []byte("[password]"), nil }
+
+// LogValue hides the password from slog.
+func (p Password) LogValue() slog.Value { return slog.StringValue("[password]") }
+
+// Dir is a directory with one folder a Secret and in it one file a key, as Kubernetes mounts them. The
+// empty Dir holds nothing.
+type Dir string
+
+// Read returns the password that a reference names. A file that everybody may read is an error.
+func (d Dir) Read(ref v1alpha1.SecretKeyRef) (Password, error) {
+	text, err := d.read(ref)
+	if err != nil {
+		return Password{}, fmt.Errorf("read password %s/%s: %w", ref.Name, ref.Key, err)
+	}
+	p, err := Parse(text)
+	if err != nil {
+		return Password{}, fmt.Errorf("read password %s/%s: it %w", ref.Name, ref.Key, err)
+	}
+	return p, nil
+}
+
+func (d Dir) read(ref v1alpha1.SecretKeyRef) (string, error) {
+	if d == "" {
+		return "", errors.New("no --password-dir is given")
+	}
+	file, err := os.Open(filepath.Join(string(d), ref.Name, ref.Key))
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return "", fmt.Errorf("%s has mode %s, open to everybody: set it to %s", file.Name(), info.Mode(), fs.FileMode(0o640))
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxLength+2))
+	return string(text), err
+}
