@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"encoding/binary"
+	"net"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Dev is a network device: the index that the kernel wants and the name that people read.
+type Dev struct {
+	Index int
+	Name  string
+}
+
+// Loopback is the "lo" of every network namespace; the kernel gives it the first index.
+var Loopback = Dev{Index: 1, Name: "lo"}
+
+// String returns "link NAME".
+func (d Dev) String() string { return "link " + d.Name }
+
+// MAC is an Ethernet address.
+type MAC [6]byte
+
+// String returns the address in the usual colon notation.
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
+
+// Link is a network device with what flock sets or looks at. Peer is the index of a veth's other end in
+// its own network namespace.
+type Link struct {
+	Dev
+	Kind  string
+	Alias string
+	MAC   MAC
+	MTU   int
+	Group int
+	Up    bool
+	Peer  int
+	IPv4  Inet4
+	IPv6  Inet6
+}
+
+// Inet4 is a device's IPv4 configuration, net.ipv4.conf.DEV.
+type Inet4 struct {
+	Forwarding int
+	ProxyARP   int
+}
+
+// Inet6 is a device's IPv6 configuration, net.ipv6.conf.DEV. A kernel without IPv6 leaves Exists false.
+type Inet6 struct {
+	Exists     bool
+	Forwarding int
+	AcceptRA   int
+	Autoconf   int
+	Disabled   int
+}
+
+// The kernel's numbers that package unix does not name (linux/if_link.h, linux/ip.h, linux/ipv6.h).
+const (
+	extFilterSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS
+	addrGenModeNone    = 1      // IN6_ADDR_GEN_MODE_NONE
+	devconf4Forwarding = 1
+	devconf4ProxyARP   = 3
+	devconf6Forwarding = 0
+	devconf6AcceptRA   = 3
+	devconf6Autoconf   = 5
+	devconf6Disabled   = 25
+)
+
+// CreateVeth makes a pair: host in the socket's network namespace, peer in the one that netns is a file
+// descriptor of. Name, MAC, MTU and, on the host's side, Group are taken; the rest the kernel takes only
+// afterwards.
+func CreateVeth(host, peer Link, netns int) *Request {
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
+	data := info.AddRtAttr(unix.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
+	nl.NewIfInfomsgChild(data, unix.AF_UNSPEC)
+	for _, a := range peer.identity() {
+		data.AddChild(a)
+	}
+	data.AddChild(uint32Attr(unix.IFLA_NET_NS_FD, netns))
+	parts := append([]nl.NetlinkRequestData{msg}, host.identity()...)
+	parts = append(parts, uint32Attr(unix.IFLA_GROUP, host.Group), info)
+	return newRequest("create", host, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, parts...)
+}
+
+// identity is what both ends are made with. One queue for each direction is all that a veth uses without
+// XDP; by default the kernel makes one for every possible CPU, which on 64 costs more than all the rest.
+func (l Link) identity() []nl.NetlinkRequestData {
+	return []nl.NetlinkRequestData{
+		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(l.Name)),
+		nl.NewRtAttr(unix.IFLA_ADDRESS, l.MAC[:]),
+		uint32Attr(unix.IFLA_MTU, l.MTU),
+		uint32Attr(unix.IFLA_NUM_TX_QUEUES, 1),
+		uint32Attr(unix.IFLA_NUM_RX_QUEUES, 1),
+	}
+}
+
+// Settings is what SetUp gives a link besides the flag: an alias if there is one, and the parts of the
+// device's configuration that the kernel takes by netlink.
+type Settings struct {
+	Alias string
+	// Router switches IPv4 forwarding and proxy_arp on.
+	Router bool
+	// NoLinkLocal keeps the kernel from making an IPv6 link-local address; false leaves it as it is.
+	NoLinkLocal bool
+}
+
+// SetUp applies the settings and sets the link up, in one message.
+func SetUp(d Dev, s Settings) *Request {
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index, msg.Flags, msg.Change = int32(d.Index), unix.IFF_UP, unix.IFF_UP
+	parts := []nl.NetlinkRequestData{msg}
+	if s.Alias != "" {
+		parts = append(parts, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(s.Alias)))
+	}
+	if s.Router || s.NoLinkLocal {
+		parts = append(parts, s.families())
+	}
+	return newRequest("set up", d, unix.RTM_SETLINK, 0, parts...)
+}
+
+func (s Settings) families() *nl.RtAttr {
+	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+	if s.Router {
+		conf := spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(unix.IFLA_INET_CONF, nil)
+		conf.AddChild(uint32Attr(devconf4Forwarding, 1))
+		conf.AddChild(uint32Attr(devconf4ProxyARP, 1))
+	}
+	if s.NoLinkLocal {
+		spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{addrGenModeNone})
+	}
+	return spec
+}
+
+// DeleteLink removes a link, and a veth's other end with it. When the kernel has answered they are gone.
+func DeleteLink(d Dev) *Request {
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(d.Index)
+	return newRequest("delete", d, unix.RTM_DELLINK, 0, msg)
+}
+
+// GetLink asks for the link of a name; [ParseLink] reads the answer. Absence is the error ENODEV.
+func GetLink(name string) *Request {
+	return newRequest("get", Dev{Name: name}, unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC),
+		uint32Attr(unix.IFLA_EXT_MASK, extFilterSkipStats), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+}
+
+// ListVeths asks for the namespace's veths, for [Conn.Dump].
+func ListVeths() *Request {
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
+	return newRequest("list", Dev{Name: "veth"}, unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC),
+		uint32Attr(unix.IFLA_EXT_MASK, extFilterSkipStats), info)
+}
+
+// ParseLink reads one link of an answer or a dump.
+func ParseLink(b []byte) (Link, error) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return Link{}, short("a link", b)
+	}
+	l := Link{Dev: Dev{Index: int(binary.NativeEndian.Uint32(b[4:]))}}
+	l.Up = binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0
+	for kind, value := range attrs(b[unix.SizeofIfInfomsg:]) {
+		switch kind {
+		case unix.IFLA_IFNAME:
+			l.Name = unix.ByteSliceToString(value)
+		case unix.IFLA_IFALIAS:
+			l.Alias = unix.ByteSliceToString(value)
+		case unix.IFLA_ADDRESS:
+			copy(l.MAC[:], value)
+		case unix.IFLA_MTU:
+			l.MTU = uint32Of(value)
+		case unix.IFLA_GROUP:
+			l.Group = uint32Of(value)
+		case unix.IFLA_LINK:
+			l.Peer = uint32Of(value)
+		case unix.IFLA_LINKINFO:
+			l.Kind = unix.ByteSliceToString(find(value, unix.IFLA_INFO_KIND))
+		case unix.IFLA_AF_SPEC:
+			l.parseFamilies(value)
+		}
+	}
+	return l, nil
+}
+
+func (l *Link) parseFamilies(spec []byte) {
+	if conf := find(find(spec, unix.AF_INET), unix.IFLA_INET_CONF); conf != nil {
+		// IPv4's numbers start at 1, the array at 0.
+		l.IPv4.Forwarding, l.IPv4.ProxyARP = entry(conf, devconf4Forwarding-1), entry(conf, devconf4ProxyARP-1)
+	}
+	if conf := find(find(spec, unix.AF_INET6), unix.IFLA_INET6_CONF); conf != nil {
+		l.IPv6 = Inet6{
+			Exists:     true,
+			Forwarding: entry(conf, devconf6Forwarding),
+			AcceptRA:   entry(conf, devconf6AcceptRA),
+			Autoconf:   entry(conf, devconf6Autoconf),
+			Disabled:   entry(conf, devconf6Disabled),
+		}
+	}
+}
+
+// entry returns the n-th number of a device's configuration, 0 where the kernel has fewer.
+func entry(conf []byte, n int) int {
+	if len(conf) < 4*(n+1) {
+		return 0
+	}
+	return int(int32(binary.NativeEndian.Uint32(conf[4*n:])))
+}
+
+// HeedsRAs tells whether the device would take a router advertisement.
+func (c Inet6) HeedsRAs() bool {
+	return c.Disabled == 0 && (c.AcceptRA == 2 || c.AcceptRA == 1 && c.Forwarding == 0)
+}

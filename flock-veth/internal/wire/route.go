@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Route is a route through a device; without Via it is on-link.
+type Route struct {
+	Dev    Dev
+	Dst    netip.Prefix
+	Via    netip.Addr
+	Metric int // the kernel makes an IPv6 route's 0 a 1024
+	Table  int // 0 is the main table
+	MTU    int
+	AdvMSS int
+}
+
+// String returns the route in the words of "ip route".
+func (r Route) String() string {
+	var s strings.Builder
+	s.WriteString("route ")
+	if r.Dst.Bits() == 0 {
+		s.WriteString("default")
+	} else {
+		s.WriteString(r.Dst.String())
+	}
+	if r.Via.IsValid() {
+		s.WriteString(" via " + r.Via.String())
+	}
+	s.WriteString(" dev " + r.Dev.Name)
+	for _, option := range []struct {
+		name  string
+		value int
+	}{{"metric", r.Metric}, {"table", r.Table}, {"mtu", r.MTU}, {"advmss", r.AdvMSS}} {
+		if option.value != 0 {
+			fmt.Fprintf(&s, " %s %d", option.name, option.value)
+		}
+	}
+	return s.String()
+}
+
+// Add makes the route. A gateway needs no route of its own. Another route to the same destination with
+// the same metric is the error EEXIST, except that an on-link route is put behind it.
+func (r Route) Add() *Request {
+	flags := unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	msg := nl.NewRtMsg()
+	msg.Family, msg.Dst_len, msg.Protocol = uint8(family(r.Dst.Addr())), uint8(r.Dst.Bits()), unix.RTPROT_STATIC
+	parts := []nl.NetlinkRequestData{msg}
+	if r.Dst.Bits() > 0 {
+		parts = append(parts, addrAttr(unix.RTA_DST, r.Dst.Addr()))
+	}
+	if r.Via.IsValid() {
+		msg.Flags = unix.RTNH_F_ONLINK
+		parts = append(parts, addrAttr(unix.RTA_GATEWAY, r.Via))
+	} else {
+		msg.Scope, flags = unix.RT_SCOPE_LINK, unix.NLM_F_CREATE|unix.NLM_F_APPEND
+	}
+	parts = append(parts, uint32Attr(unix.RTA_OIF, r.Dev.Index))
+	return newRequest("add", r, unix.RTM_NEWROUTE, flags, append(parts, r.options()...)...)
+}
+
+func (r Route) options() (parts []nl.NetlinkRequestData) {
+	if r.Table != 0 {
+		parts = append(parts, uint32Attr(unix.RTA_TABLE, r.Table))
+	}
+	if r.Metric != 0 {
+		parts = append(parts, uint32Attr(unix.RTA_PRIORITY, r.Metric))
+	}
+	metrics := nl.NewRtAttr(unix.RTA_METRICS, nil)
+	if r.MTU != 0 {
+		metrics.AddChild(uint32Attr(unix.RTAX_MTU, r.MTU))
+	}
+	if r.AdvMSS != 0 {
+		metrics.AddChild(uint32Attr(unix.RTAX_ADVMSS, r.AdvMSS))
+	}
+	if r.MTU != 0 || r.AdvMSS != 0 {
+		parts = append(parts, metrics)
+	}
+	return parts
+}
+
+// Listed returns the route as a dump lists it: an IPv6 route always has a metric.
+func (r Route) Listed() Route {
+	if r.Dst.Addr().Is6() && r.Metric == 0 {
+		r.Metric = 1024
+	}
+	return r
+}
+
+// ListRoutes asks for the routes through a device, both families, for [Conn.Dump].
+func ListRoutes(d Dev) *Request {
+	return newRequest("list routes through", d, unix.RTM_GETROUTE, 0, &nl.RtMsg{}, uint32Attr(unix.RTA_OIF, d.Index))
+}
+
+// ParseRoute reads one route of a dump; d gives the device its name.
+func ParseRoute(d Dev, b []byte) (Route, error) {
+	if len(b) < unix.SizeofRtMsg {
+		return Route{}, short("a route", b)
+	}
+	r := Route{Dev: d, Table: int(b[4])}
+	dst := netip.IPv6Unspecified()
+	if b[0] == unix.AF_INET {
+		dst = netip.IPv4Unspecified()
+	}
+	for kind, value := range attrs(b[unix.SizeofRtMsg:]) {
+		switch kind {
+		case unix.RTA_DST:
+			dst = addrOf(value)
+		case unix.RTA_GATEWAY:
+			r.Via = addrOf(value)
+		case unix.RTA_PRIORITY:
+			r.Metric = uint32Of(value)
+		case unix.RTA_TABLE:
+			r.Table = uint32Of(value)
+		case unix.RTA_METRICS:
+			r.MTU, r.AdvMSS = uint32Of(find(value, unix.RTAX_MTU)), uint32Of(find(value, unix.RTAX_ADVMSS))
+		}
+	}
+	if r.Table == unix.RT_TABLE_MAIN {
+		r.Table = 0
+	}
+	r.Dst = netip.PrefixFrom(dst, int(b[1]))
+	return r, nil
+}
+
+// LookUp asks which route the kernel takes to an address; [OutIndex] reads the answer.
+func LookUp(dst netip.Addr) *Request {
+	msg := &nl.RtMsg{}
+	msg.Family, msg.Dst_len = uint8(family(dst)), uint8(dst.BitLen())
+	return newRequest("look up the route to", dst, unix.RTM_GETROUTE, 0, msg, addrAttr(unix.RTA_DST, dst))
+}
+
+// ListLearned asks for the IPv6 routes that router advertisements brought, for [Conn.Dump] and
+// [OutIndex].
+func ListLearned() *Request {
+	msg := &nl.RtMsg{}
+	msg.Family, msg.Protocol = unix.AF_INET6, unix.RTPROT_RA
+	return newRequest("list", learned{}, unix.RTM_GETROUTE, 0, msg)
+}
+
+type learned struct{}
+
+func (learned) String() string { return "routes learned from router advertisements" }
+
+// OutIndex returns the index of the device that a route goes through, 0 where it has none or several.
+func OutIndex(route []byte) int {
+	if len(route) < unix.SizeofRtMsg {
+		return 0
+	}
+	return uint32Of(find(route[unix.SizeofRtMsg:], unix.RTA_OIF))
+}
+
+// OutIndices returns the indices of all devices that a route goes through.
+func OutIndices(route []byte) []int {
+	if index := OutIndex(route); index != 0 {
+		return []int{index}
+	}
+	if len(route) < unix.SizeofRtMsg {
+		return nil
+	}
+	var indices []int
+	for hops := find(route[unix.SizeofRtMsg:], unix.RTA_MULTIPATH); len(hops) >= unix.SizeofRtNexthop; {
+		size := int(binary.NativeEndian.Uint16(hops))
+		if size < unix.SizeofRtNexthop || size > len(hops) {
+			break
+		}
+		indices = append(indices, int(binary.NativeEndian.Uint32(hops[4:])))
+		hops = hops[min(align(size), len(hops)):]
+	}
+	return indices
+}
+
+// The kernel's numbers for a family's configuration (linux/netconf.h).
+const (
+	netconfaIfindex    = 1
+	netconfaForwarding = 2
+	netconfaAll        = -1
+)
+
+// Forwards asks whether the namespace forwards a family's packets, AF_INET's or AF_INET6's, which is
+// net.ipv4.ip_forward or net.ipv6.conf.all.forwarding; [Forwarding] reads the answer. A kernel without the
+// family refuses.
+func Forwards(family uint8) *Request {
+	return newRequest("get forwarding of", afi(family), unix.RTM_GETNETCONF, 0,
+		&nl.RtGenMsg{RtGenmsg: unix.RtGenmsg{Family: family}}, uint32Attr(netconfaIfindex, netconfaAll))
+}
+
+// Forwarding tells what the answer to [Forwards] says.
+func Forwarding(answer []byte) bool {
+	const size = 4 // struct netconfmsg, padded
+	return len(answer) > size && uint32Of(find(answer[size:], netconfaForwarding)) != 0
+}
+
+type afi uint8
+
+func (f afi) String() string {
+	if f == unix.AF_INET {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+// DynamicAddr returns the device of an address of a dump that has a lifetime, as one has that router
+// advertisements or DHCP brought; 0 for any other.
+func DynamicAddr(addr []byte) int {
+	if len(addr) < unix.SizeofIfAddrmsg || addr[2]&unix.IFA_F_PERMANENT != 0 {
+		return 0
+	}
+	return int(binary.NativeEndian.Uint32(addr[4:]))
+}
