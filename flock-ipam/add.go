@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -19,11 +20,17 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
+// maxContainerID is far above what runtimes use, and below what the store can take for a key.
+const maxContainerID = 1024
+
 type request = cni.Request[config.Config]
 
 // add returns what the attachment has already, whatever has changed since, or else allocates. All that
 // may take time comes before the one transaction.
 func add(ctx context.Context, req *request) (*current.Result, error) {
+	if n := len(req.Attachment.ContainerID); n > maxContainerID {
+		return nil, cni.Wrap(types.ErrInvalidEnvironmentVariables, fmt.Errorf("read CNI_CONTAINERID: %d bytes, %d at most", n, maxContainerID))
+	}
 	if mayWait(req) {
 		g, found, err := look(req)
 		if err != nil {
