@@ -84,7 +84,7 @@ func wrong(t *testing.T, fault string, stands Position) Plugin {
 		return os.Remove(fmt.Sprintf("%s/record:%s:%s:%s", h.Dir, a.Network, a.ContainerID, a.IfName))
 	}
 	removeLink := func(_ Host, a Attachment) error {
-		return exec.Command("ip", "-n", filepath.Base(a.Netns), "link", "delete", a.IfName).Run()
+		return In(a.Netns, exec.Command("ip", "link", "delete", a.IfName).Run)
 	}
 	return Plugin{
 		Binary: link, Stands: stands, Timeout: 5 * time.Second,

@@ -7,30 +7,33 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
-// namespace is a named network namespace with lo up.
-type namespace struct{ name string }
+// namespace is a network namespace, kept by a mount of its own at path. Not below /run/netns: the first
+// "ip netns add" of a machine mounts over that folder, and what is mounted there stays for ever.
+type namespace struct{ path string }
 
-var namespaces atomic.Int64
-
-func newNamespace(kind string) (namespace, error) {
-	n := namespace{fmt.Sprintf("flt-cnitest-%d-%s%d", os.Getpid(), kind, namespaces.Add(1))}
+// newNamespace makes a namespace with lo up, mounted at path.
+func newNamespace(path string) (namespace, error) {
+	n := namespace{path}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return n, fmt.Errorf("create network namespace: %w", err)
+	}
 	err := onOwnThread(func() error {
-		handle, err := netns.NewNamed(n.name)
-		if err != nil {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
 		}
-		defer handle.Close()
+		if err := unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
 		return setLoopbackUp()
 	})
 	if err != nil {
-		return n, errors.Join(fmt.Errorf("create network namespace %s: %w", n.name, err), n.remove())
+		return n, errors.Join(fmt.Errorf("create network namespace: %w", err), n.remove())
 	}
 	return n, nil
 }
@@ -48,27 +51,28 @@ func setLoopbackUp() error {
 	return h.LinkSetUp(lo)
 }
 
-// path returns the path that CNI_NETNS holds.
-func (n namespace) path() string { return "/run/netns/" + n.name }
-
 // remove deletes the namespace. Removing one that is gone is not an error.
 func (n namespace) remove() error {
-	if err := netns.DeleteNamed(n.name); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("delete network namespace %s: %w", n.name, err)
+	if err := unix.Unmount(n.path, unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+		return fmt.Errorf("unmount network namespace %s: %w", n.path, err)
+	}
+	if err := os.Remove(n.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("delete network namespace: %w", err)
 	}
 	return nil
 }
 
-// do runs f inside the namespace: what f starts stays in it, what f opens belongs to it.
-func (n namespace) do(f func() error) error {
+// In runs f inside the network namespace at path, which is that of a [Host] or an [Attachment]: what f
+// executes runs there, what netlink f opens belongs to it. f must not leave its goroutine.
+func In(path string, f func() error) error {
 	return onOwnThread(func() error {
-		handle, err := netns.GetFromName(n.name)
+		handle, err := netns.GetFromPath(path)
 		if err != nil {
-			return fmt.Errorf("open network namespace %s: %w", n.name, err)
+			return fmt.Errorf("open network namespace %s: %w", path, err)
 		}
 		defer handle.Close()
 		if err := netns.Set(handle); err != nil {
-			return fmt.Errorf("enter network namespace %s: %w", n.name, err)
+			return fmt.Errorf("enter network namespace %s: %w", path, err)
 		}
 		return f()
 	})

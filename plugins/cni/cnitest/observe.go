@@ -58,15 +58,14 @@ var batches = []struct{ family, commands string }{
 func observeNamespace(n namespace) ([]string, error) {
 	var lines []string
 	for _, batch := range batches {
-		cmd := exec.Command("ip", "-n", n.name, batch.family, "-o", "-batch", "-")
+		cmd := exec.Command("ip", batch.family, "-o", "-batch", "-")
 		cmd.Stdin = strings.NewReader(batch.commands)
-		var stderr bytes.Buffer
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return nil, fmt.Errorf("look at namespace %s: %w: %s", n.name, err, stderr.String())
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := In(n.path, cmd.Run); err != nil {
+			return nil, fmt.Errorf("look at namespace %s: %w: %s", n.path, err, stderr.String())
 		}
-		for line := range strings.Lines(string(out)) {
+		for line := range strings.Lines(stdout.String()) {
 			if line = normal(line); line != "" {
 				lines = append(lines, strings.TrimPrefix(batch.family+" ", "-o ")+line)
 			}

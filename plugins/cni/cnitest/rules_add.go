@@ -173,7 +173,7 @@ func addExistingIfName(w *world) {
 		return // an address manager makes none
 	}
 	p := w.newPod()
-	err := p.ns.do(func() error { return addLink(p.IfName) })
+	err := In(p.ns.path, func() error { return addLink(p.IfName) })
 	if err != nil {
 		w.Fatalf("make an interface that is in the way: %v", err)
 	}
@@ -237,7 +237,7 @@ func addAbbreviated(w *world) {
 
 func addBadNetns(w *world) {
 	p := w.newPod()
-	file, fifo := filepath.Join(w.dir, "netns-file"), filepath.Join(w.dir, "netns-fifo")
+	file, fifo := filepath.Join(w.tmp, "file"), filepath.Join(w.tmp, "fifo")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		w.Fatalf("%v", err)
 	}
@@ -246,7 +246,7 @@ func addBadNetns(w *world) {
 	}
 	before := w.state()
 	for what, path := range map[string]string{
-		"a regular file": file, "a FIFO": fifo, "a directory": w.dir, "no file at all": file + "-absent",
+		"a regular file": file, "a FIFO": fifo, "a directory": w.tmp, "no file at all": file + "-absent",
 		"another kind of namespace": "/proc/self/ns/uts", "the plugin's own namespace": "/proc/self/ns/net",
 	} {
 		c := w.adding(p)

@@ -112,14 +112,14 @@ func delOwnNetns(w *world) {
 	p := w.newPod()
 	added := w.add(p)
 	w.drop(p)
-	if err := w.host.do(func() error { return addLink(p.IfName) }); err != nil {
+	if err := In(w.host.path, func() error { return addLink(p.IfName) }); err != nil {
 		w.Fatalf("make an interface of the host: %v", err)
 	}
 	own := "/proc/self/ns/net"
 	c := deletion(p, added)
 	c.netns = &own
 	w.send(c)
-	if linkIn(w, w.host.path(), p.IfName) == nil {
+	if linkIn(w, w.host.path, p.IfName) == nil {
 		w.broken("the host lost its own interface %s", p.IfName)
 	}
 }

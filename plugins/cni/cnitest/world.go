@@ -3,15 +3,13 @@
 package cnitest
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 	"os"
-	"strings"
-	"time"
+	"path/filepath"
 
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/containernetworking/cni/pkg/types/create"
 )
 
 // reporter is what a rule needs of a *testing.T. Fatalf ends the rule.
@@ -32,12 +30,15 @@ type world struct {
 	rule     rule
 	plugin   Plugin
 	versions []string
-	host     namespace
-	dir      string
 	pods     []*pod
+
+	tmp        string // everything that the world keeps in files
+	dir        string // of that, the plugin's
+	host       namespace
+	namespaces []namespace
 }
 
-// network is the name of the network that attachments belong to unless a rule says otherwise.
+// Attachments belong to network unless a rule says otherwise.
 const (
 	network      = "cnitest"
 	otherNetwork = "cnitest-other"
@@ -54,7 +55,11 @@ type pod struct {
 func (r rule) check(t reporter, p Plugin, versions []string) {
 	t.Helper()
 	w := &world{reporter: t, rule: r, plugin: p, versions: versions}
-	defer w.close()
+	defer func() {
+		if err := w.close(); err != nil {
+			t.Fatalf("tidy up: %v", err)
+		}
+	}()
 	w.open()
 	r.play(w)
 }
@@ -62,12 +67,13 @@ func (r rule) check(t reporter, p Plugin, versions []string) {
 func (w *world) open() {
 	w.Helper()
 	var err error
-	if w.dir, err = os.MkdirTemp("", "flt-cnitest-"); err != nil {
-		w.Fatalf("make a directory for the plugin's state: %v", err)
+	if w.tmp, err = os.MkdirTemp("", "flt-cnitest-"); err != nil {
+		w.Fatalf("make a directory: %v", err)
 	}
-	if w.host, err = newNamespace("host"); err != nil {
-		w.Fatalf("%v", err)
+	if w.dir = filepath.Join(w.tmp, "state"); os.Mkdir(w.dir, 0o755) != nil {
+		w.Fatalf("make %s", w.dir)
 	}
+	w.host = w.namespace("host")
 	if w.plugin.Setup != nil {
 		w.hook("Setup", func() error { return w.plugin.Setup(w.Host()) })
 	}
@@ -78,21 +84,32 @@ func (w *world) open() {
 	}
 }
 
-func (w *world) close() {
-	for _, p := range w.pods {
-		p.ns.remove()
+// namespace makes a network namespace that close removes.
+func (w *world) namespace(name string) namespace {
+	w.Helper()
+	n, err := newNamespace(filepath.Join(w.tmp, name))
+	if err != nil {
+		w.Fatalf("%v", err)
 	}
-	w.host.remove()
-	os.RemoveAll(w.dir)
+	w.namespaces = append(w.namespaces, n)
+	return n
+}
+
+func (w *world) close() error {
+	var errs []error
+	for _, n := range w.namespaces {
+		errs = append(errs, n.remove())
+	}
+	return errors.Join(append(errs, os.RemoveAll(w.tmp))...)
 }
 
 // Host returns the host as hooks see it.
-func (w *world) Host() Host { return Host{Dir: w.dir, Netns: w.host.path()} }
+func (w *world) Host() Host { return Host{Dir: w.dir, Netns: w.host.path} }
 
 // hook runs one of the author's functions inside the host.
 func (w *world) hook(name string, f func() error) {
 	w.Helper()
-	if err := w.host.do(f); err != nil {
+	if err := In(w.host.path, f); err != nil {
 		w.Fatalf("cnitest.Plugin.%s: %v", name, err)
 	}
 }
@@ -114,13 +131,10 @@ func (w *world) newPod() *pod {
 
 func (w *world) newPodOn(network string) *pod {
 	w.Helper()
-	ns, err := newNamespace("pod")
-	if err != nil {
-		w.Fatalf("%v", err)
-	}
 	index := len(w.pods) + 1
+	ns := w.namespace(fmt.Sprintf("container%d", index))
 	p := &pod{ns: ns, Attachment: Attachment{
-		Network: network, IfName: "eth0", Netns: ns.path(), Index: index,
+		Network: network, IfName: "eth0", Netns: ns.path, Index: index,
 		// As long as those of containerd, and of the same letters.
 		ContainerID: fmt.Sprintf("%060x%04x", os.Getpid(), index),
 	}}
@@ -153,7 +167,7 @@ func (w *world) look() (snapshot, error) {
 		if i >= 0 {
 			ns, label = w.pods[i].ns, fmt.Sprintf("container %d: ", i+1)
 		}
-		if ns.name == "" {
+		if ns.path == "" {
 			continue
 		}
 		lines, err := observeNamespace(ns)
@@ -175,7 +189,7 @@ func (w *world) own() (lines []string, err error) {
 	if w.plugin.Observe == nil {
 		return nil, nil
 	}
-	err = w.host.do(func() error {
+	err = In(w.host.path, func() error {
 		lines, err = w.plugin.Observe(w.Host())
 		return err
 	})
@@ -219,169 +233,4 @@ func (w *world) compare(want snapshot, when string, look func() (snapshot, error
 	if diff != "" {
 		w.broken("%s, something is left or lost (- gone, + new):\n%s", when, diff)
 	}
-}
-
-// call is one request to the plugin. What is left zero is as a runtime would have it.
-type call struct {
-	command string
-	pod     *pod   // nil for GC and STATUS
-	version string // newest
-	network string // the attachment's
-	netns   *string
-	prev    any // prevResult: a result, or JSON
-	edit    func(config)
-	stdin   []byte   // instead of the configuration
-	env     []string // over the runtime's
-	kill    time.Duration
-}
-
-// run makes the request. It is safe to use at the same time as others, and fails no rule.
-func (w *world) run(c call) (reply, error) {
-	s := start{
-		binary: w.plugin.Binary, env: append(w.env(c), c.env...), stdin: c.stdin,
-		timeout: w.plugin.timeout(), killAfter: c.kill,
-	}
-	if s.stdin == nil {
-		s.stdin = w.conf(c).json()
-	}
-	r, err := s.run(w.host.do)
-	r.command = c.command
-	return r, err
-}
-
-func (w *world) conf(c call) config {
-	net := c.network
-	if net == "" && c.pod != nil {
-		net = c.pod.Network
-	}
-	conf := w.plugin.config(w.dir, cmp.Or(net, network), cmp.Or(c.version, w.newest()))
-	if c.prev != nil {
-		conf["prevResult"] = c.prev
-	}
-	if c.edit != nil {
-		c.edit(conf)
-	}
-	return conf
-}
-
-func (w *world) env(c call) []string {
-	env := []string{
-		"PATH=" + os.Getenv("PATH"), "CNI_COMMAND=" + c.command, "CNI_PATH=" + w.plugin.cniPath(), "CNI_ARGS=" + w.plugin.Args,
-	}
-	if c.pod == nil {
-		return env
-	}
-	netns := c.pod.Netns
-	if c.netns != nil {
-		netns = *c.netns
-	}
-	return append(env, "CNI_CONTAINERID="+c.pod.ContainerID, "CNI_IFNAME="+c.pod.IfName, "CNI_NETNS="+netns)
-}
-
-// send makes the request and holds its output to the specification.
-func (w *world) send(c call) reply {
-	w.Helper()
-	r, err := w.run(c)
-	if err != nil {
-		w.Fatalf("%v", err)
-	}
-	if err := r.pure(); err != nil {
-		w.broken("%v\n%v", err, r)
-	}
-	return r
-}
-
-// ok makes a request that must succeed.
-func (w *world) ok(what string, c call) reply {
-	w.Helper()
-	r := w.send(c)
-	if r.exit != 0 {
-		w.broken("%s failed\n%v", what, r)
-	}
-	return r
-}
-
-// refused makes a request that must fail, with one of the codes if any are given.
-func (w *world) refused(what string, c call, codes ...uint) *types.Error {
-	w.Helper()
-	r := w.send(c)
-	if r.exit == 0 {
-		w.broken("%s was accepted\n%v", what, r)
-	}
-	e, err := r.cniError()
-	if err != nil {
-		w.broken("%v\n%v", err, r)
-	}
-	for _, code := range codes {
-		if e.Code == code {
-			return e
-		}
-	}
-	if len(codes) > 0 {
-		w.broken("%s was refused with code %d, not %s\n%v", what, e.Code, orList(codes), r)
-	}
-	return e
-}
-
-func orList(codes []uint) string {
-	return strings.ReplaceAll(strings.Trim(fmt.Sprint(codes), "[]"), " ", " or ")
-}
-
-// adding is the ADD of an attachment.
-func (w *world) adding(p *pod) call {
-	c := call{command: "ADD", pod: p}
-	if p.prev != nil {
-		c.prev = w.prev(p, w.newest())
-	}
-	return c
-}
-
-// prev returns the attachment's prevResult in the version's form.
-func (w *world) prev(p *pod, version string) types.Result {
-	w.Helper()
-	copied := *p.prev // the conversion writes into it
-	r, err := copied.GetAsVersion(version)
-	if err != nil {
-		w.Fatalf("convert cnitest.Plugin.PrevResult to %s: %v", version, err)
-	}
-	return r
-}
-
-// result is what an ADD printed.
-type result []byte
-
-// MarshalJSON returns the result as it was printed.
-func (r result) MarshalJSON() ([]byte, error) { return r, nil }
-
-func (w *world) add(p *pod) result {
-	w.Helper()
-	return result(w.ok("ADD", w.adding(p)).stdout)
-}
-
-func (w *world) del(p *pod, prev result) {
-	w.Helper()
-	w.ok("DEL", deletion(p, prev))
-}
-
-// deletion is the DEL of an attachment; a nil prev is left out.
-func deletion(p *pod, prev result) call {
-	c := call{command: "DEL", pod: p}
-	if prev != nil {
-		c.prev = prev
-	}
-	return c
-}
-
-// read decodes a result of the version and returns it in its newest form.
-func (w *world) read(r result, version string) *current.Result {
-	w.Helper()
-	decoded, err := create.Create(version, r)
-	if err != nil {
-		w.broken("the result is none of version %s: %v\n%s", version, err, r)
-	}
-	newest, err := current.NewResultFromResult(decoded)
-	if err != nil {
-		w.broken("the result of version %s: %v\n%s", version, err, r)
-	}
-	return newest
 }
