@@ -41,7 +41,9 @@ func (c *Conn) prepare(socket *nl.NetlinkSocket) error {
 }
 
 // Close closes the connection.
-func (c *Conn) Close() { c.sockets[unix.NETLINK_ROUTE].Close() }
+func (c *Conn) Close() { c.socket().Close() }
+
+func (c *Conn) socket() *nl.NetlinkSocket { return c.sockets[unix.NETLINK_ROUTE].Socket }
 
 // Send sends one message, its parts in order, and waits for the kernel's answer. A refusal is a
 // [unix.Errno] with the kernel's words, if it has any.
@@ -57,6 +59,11 @@ func (c *Conn) Get(msgType int, parts ...nl.NetlinkRequestData) ([][]byte, error
 
 // List asks for a dump and returns the bodies of its messages, all of them or an error (see [Dump]).
 func (c *Conn) List(msgType int, parts ...nl.NetlinkRequestData) ([][]byte, error) {
+	// The nl package panics over the kernel's words where they end a dump.
+	if err := c.socket().SetExtAck(false); err != nil {
+		return nil, err
+	}
+	defer c.socket().SetExtAck(true)
 	return Dump(func() ([][]byte, error) {
 		return c.request(msgType, unix.NLM_F_DUMP, parts).Execute(unix.NETLINK_ROUTE, 0)
 	})
@@ -74,7 +81,7 @@ func (c *Conn) LinkIndex(name string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("look up link %q: no possible name of a link", name)
 	}
-	err = unix.IoctlIfreq(c.sockets[unix.NETLINK_ROUTE].Socket.GetFd(), unix.SIOCGIFINDEX, ifreq)
+	err = unix.IoctlIfreq(c.socket().GetFd(), unix.SIOCGIFINDEX, ifreq)
 	if err == unix.ENODEV {
 		return 0, nil
 	}

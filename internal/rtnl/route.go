@@ -95,7 +95,7 @@ func (c *Conn) Routes(family int, like Route) ([]Route, error) {
 	msg := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family), Type: like.Type, Protocol: uint8(like.Proto)}}
 	parts := append([]nl.NetlinkRequestData{msg}, attributes(Route{Table: like.Table, Link: like.Link})...)
 	bodies, err := c.List(unix.RTM_GETROUTE, parts...)
-	if errors.Is(err, unix.ENOENT) { // a table that never had a route
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) { // no such table, no such link
 		return nil, nil
 	}
 	if err != nil {

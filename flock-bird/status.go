@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"flock.fritzlab.net/flock/internal/birdctl"
+	"flock.fritzlab.net/flock/internal/store"
+	"flock.fritzlab.net/flock/plugins/cni"
+)
+
+const (
+	// controlSocket is the name of BIRD's control socket in stateDir.
+	controlSocket = "bird.ctl"
+	// errLimited is the specification's code for "existing containers may have limited connectivity".
+	errLimited = 51
+	// patience is how long BIRD may take to answer; it answers in a millisecond, or is busy for long.
+	patience = 2 * time.Second
+)
+
+// status is 50 when the store, without which ADD fails, does not open, and 51 when BIRD is to announce
+// and does not: it does not answer, or has BGP sessions of which none is up.
+//
+// No control socket is no error: the node has no BIRD yet, or for good, because another speaker
+// reads the table. Nor is a BIRD without any BGP session: it waits for its configuration, and birdd's
+// node condition says so.
+func status(ctx context.Context, req *cni.StatusRequest[config]) error {
+	err := req.Conf.store().View(func(*store.Tx) error { return nil })
+	if err != nil {
+		return cni.Wrap(types.ErrPluginNotAvailable, fmt.Errorf("look into the store: %w", err))
+	}
+	return cni.Wrap(errLimited, sessions(ctx, filepath.Join(req.Conf.stateDir, controlSocket)))
+}
+
+// sessions returns an error unless one of BIRD's BGP sessions is up, or none is expected to be.
+func sessions(ctx context.Context, socket string) error {
+	if _, err := os.Lstat(socket); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := birdctl.Dial(ctx, socket)
+	if err != nil {
+		return fmt.Errorf("ask BIRD for its BGP sessions: %w", err)
+	}
+	defer conn.Close()
+	protocols, err := conn.ShowProtocols(ctx)
+	if err != nil {
+		return fmt.Errorf("ask BIRD for its BGP sessions: %w", err)
+	}
+	return judge(protocols)
+}
+
+func judge(protocols []birdctl.Protocol) error {
+	down := 0
+	for _, p := range protocols {
+		if p.Established() {
+			return nil
+		}
+		if p.Type == "BGP" {
+			down++
+		}
+	}
+	if down == 0 {
+		return nil
+	}
+	return fmt.Errorf("look at BIRD's BGP sessions: none of %d is established, so no router knows the way to this node's pods", down)
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"flock.fritzlab.net/flock/internal/rtnl"
+	"flock.fritzlab.net/flock/internal/store"
+	"flock.fritzlab.net/flock/plugins/cni"
+)
+
+// keys is what the user writes.
+type keys struct {
+	StateDir string  `json:"stateDir"`
+	Metric   *uint32 `json:"metric"`
+}
+
+// config is what the verbs use.
+type config struct {
+	stateDir string
+	metric   uint32
+}
+
+func parse(in cni.Input) (config, error) {
+	var k keys
+	if err := cni.Strict(in.Own, &k); err != nil {
+		return config{}, err
+	}
+	c := config{stateDir: store.DefaultDir, metric: rtnl.Metric}
+	if k.StateDir != "" {
+		c.stateDir = k.StateDir
+	}
+	if !filepath.IsAbs(c.stateDir) {
+		return config{}, fmt.Errorf("key \"stateDir\": %q is no absolute path", c.stateDir)
+	}
+	if k.Metric != nil {
+		c.metric = *k.Metric
+	}
+	if c.metric == 0 {
+		return config{}, errors.New("key \"metric\": the kernel takes 0 for 1024 with IPv6; use 1 or more")
+	}
+	return c, nil
+}
+
+func (c config) store() store.Store { return store.Store{Dir: c.stateDir} }

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nexthop
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"flock.fritzlab.net/flock/internal/rtnl"
+	"flock.fritzlab.net/flock/plugins/cni"
+)
+
+// Anycast is the route of one address to the devices that have it. Two that join at once must not do
+// so for the same address: the caller holds a lock. Leaving, and the death of a device, need none.
+type Anycast struct {
+	Conn   *rtnl.Conn
+	Addr   netip.Addr
+	Table  uint32
+	Proto  netlink.RouteProtocol
+	Metric uint32
+}
+
+// tries bounds how often a change begins again because the kernel has dropped a dead device's part
+// of what was just read.
+const tries = 8
+
+// Join makes the device one of those that the address is routed to. One that is already is not an
+// error. Another's route to the address is a [*rtnl.ConflictError].
+func (a Anycast) Join(link int) (err error) {
+	for range tries {
+		err = a.join(link)
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("route %s to one more device: %w", a.Addr, err)
+	}
+	return nil
+}
+
+func (a Anycast) join(link int) error {
+	route, found, err := a.Conn.Lookup(a.Addr)
+	if err != nil {
+		return err
+	}
+	if found && route.Dst == cni.HostPrefix(a.Addr) && a.owns(route) {
+		return a.enlarge(route.Group, link)
+	}
+	return a.begin(link)
+}
+
+func (a Anycast) owns(r rtnl.Route) bool {
+	return r.Group != 0 && r.Proto == a.Proto && r.Table == a.Table
+}
+
+// enlarge adds the device to the group that the address is routed through.
+func (a Anycast) enlarge(id uint32, link int) error {
+	group, found, err := Get(a.Conn, id)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return unix.ENOENT // its last device has just died
+	}
+	if own, err := a.members(group, link); err != nil || len(own) > 0 {
+		return err
+	}
+	member, err := a.member(link)
+	if err != nil {
+		return err
+	}
+	group.Members = append(group.Members, member)
+	return Replace(a.Conn, group)
+}
+
+// begin routes the address to its first device.
+func (a Anycast) begin(link int) error {
+	member, err := a.member(link)
+	if err != nil {
+		return err
+	}
+	group := Object{Proto: a.Proto, Members: []uint32{member}}
+	if group.ID, err = a.addGroup(group); err != nil {
+		return err
+	}
+	route := rtnl.Route{Dst: cni.HostPrefix(a.Addr), Table: a.Table, Type: unix.RTN_UNICAST,
+		Proto: a.Proto, Metric: a.Metric, Group: group.ID}
+	err = a.Conn.AddRoute(route)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if err := Delete(a.Conn, group.ID); err != nil {
+		return err
+	}
+	return a.joinHidden(route, link)
+}
+
+// joinHidden joins a route that exists although the look-up did not show it, because a policy rule
+// leads this node's own packets elsewhere.
+func (a Anycast) joinHidden(route rtnl.Route, link int) error {
+	incumbent, found, err := a.Conn.Incumbent(route)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return unix.ENOENT
+	case !a.owns(incumbent):
+		return &rtnl.ConflictError{Incumbent: incumbent}
+	}
+	return a.enlarge(incumbent.Group, link)
+}
+
+// Leave takes the device out of those that the address is routed to; with the last one the kernel
+// removes the group and the route. A device that is not among them, or is gone, is not an error.
+func (a Anycast) Leave(link int) error {
+	objects, err := a.reached(link)
+	if err != nil {
+		return fmt.Errorf("route %s to one device less: %w", a.Addr, err)
+	}
+	for _, o := range objects {
+		if err := Delete(a.Conn, o.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reached returns the address's objects of the device: those that its route goes through, and the one
+// that a killed process made and did not come to use.
+func (a Anycast) reached(link int) ([]Object, error) {
+	routes, err := a.Conn.Routes(int(a.family()), rtnl.Route{Table: a.Table, Proto: a.Proto, Link: link, Dst: cni.HostPrefix(a.Addr)})
+	if err != nil {
+		return nil, err
+	}
+	var objects []Object
+	for _, r := range routes {
+		group, _, err := Get(a.Conn, r.Group)
+		if err != nil {
+			return nil, err
+		}
+		members, err := a.members(group, link)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, members...)
+	}
+	if o, _, err := Get(a.Conn, a.id(link)); err != nil {
+		return nil, err
+	} else if a.is(o, link) {
+		objects = append(objects, o)
+	}
+	return objects, nil
+}
+
+// members returns the group's objects of the device.
+func (a Anycast) members(group Object, link int) ([]Object, error) {
+	var members []Object
+	for _, id := range group.Members {
+		o, _, err := Get(a.Conn, id)
+		if err != nil {
+			return nil, err
+		}
+		if a.is(o, link) {
+			members = append(members, o)
+		}
+	}
+	return members, nil
+}
+
+// is tells whether the object is one that member returns for the device.
+func (a Anycast) is(o Object, link int) bool {
+	return o.ID != 0 && o.Members == nil && o.Link == link && o.Proto == a.Proto && o.Family == a.family()
+}
+
+// member returns the ID of the address's object of the device, which it makes unless it is there.
+func (a Anycast) member(link int) (uint32, error) {
+	for id := a.id(link); ; id = next(id) {
+		o, found, err := Get(a.Conn, id)
+		if err != nil {
+			return 0, err
+		}
+		if a.is(o, link) {
+			return id, nil
+		}
+		if found {
+			continue // a stranger's
+		}
+		err = Add(a.Conn, Object{ID: id, Family: a.family(), Proto: a.Proto, Link: link})
+		if !errors.Is(err, unix.EEXIST) {
+			return id, err
+		}
+	}
+}
+
+// addGroup adds the group under the first free ID, and returns that.
+func (a Anycast) addGroup(group Object) (uint32, error) {
+	for id := a.id(0); ; id = next(id) {
+		group.ID = id
+		if err := Add(a.Conn, group); !errors.Is(err, unix.EEXIST) {
+			return id, err
+		}
+	}
+}
+
+func (a Anycast) family() uint8 {
+	if a.Addr.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// The IDs that flock takes, far from where other programs and the kernel count from: they share one
+// space in a network namespace.
+const (
+	firstID = 0x7000_0000
+	maskID  = 0x0fff_ffff
+)
+
+// id returns the ID to try first for the address's group (link 0) or its object of a device. It is always
+// the same, so that what a killed process left is found, and hardly ever another address's.
+func (a Anycast) id(link int) uint32 {
+	hash := fnv.New32a()
+	hash.Write(a.Addr.AsSlice())
+	hash.Write(binary.BigEndian.AppendUint32(nil, a.Table))
+	hash.Write(binary.BigEndian.AppendUint32(nil, uint32(link)))
+	return firstID + hash.Sum32()&maskID
+}
+
+func next(id uint32) uint32 { return firstID + (id+1)&maskID }
