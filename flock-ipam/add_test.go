@@ -14,6 +14,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 
+	"flock.fritzlab.net/flock/flock-ipam/internal/config"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
@@ -71,15 +72,17 @@ func TestVersions(t *testing.T) {
 func TestOnLink(t *testing.T) {
 	n := newNode(t, nil)
 	n.delegated(object{"type": "macvlan", "master": "eth0"}, object{"pools": dual})
-	want := `ip 2001:db8::2/128
-ip 10.0.0.2/32
-route fe80::1/128 scope 253
+	want := `route fe80::1/128 scope 253
 route ::/0 via fe80::1
 route 169.254.1.1/32 scope 253
 route 0.0.0.0/0 via 169.254.1.1`
-	n.add("a", want)
-	n.add("a", want)
+	ips := "ip 2001:db8::2/128\nip 10.0.0.2/32\n"
+	n.add("a", ips+"route 10.0.0.2/32 scope 253\n"+want)
+	n.add("a", ips+"route 10.0.0.2/32 scope 253\n"+want)
 	n.has("flock/a/eth0 committed [2001:db8::2 10.0.0.2]")
+
+	n.delegated(object{"type": config.FlockVeth}, object{"pools": dual})
+	n.add("a", ips+want)
 }
 
 func TestSubnet(t *testing.T) {
@@ -107,8 +110,8 @@ route 0.0.0.0/0 via 10.0.0.1`
 func TestProfileByMainPlugin(t *testing.T) {
 	n := newNode(t, nil)
 	for name, main := range map[string]object{
-		"ip 10.0.0.2/24 gw 10.0.0.1\nroute 0.0.0.0/0 via 10.0.0.1":                        {"type": "bridge", "isGateway": true},
-		"ip 10.0.0.2/32\nroute 169.254.1.1/32 scope 253\nroute 0.0.0.0/0 via 169.254.1.1": {"type": "bridge"},
+		"ip 10.0.0.2/24 gw 10.0.0.1\nroute 0.0.0.0/0 via 10.0.0.1":                                                     {"type": "bridge", "isGateway": true},
+		"ip 10.0.0.2/32\nroute 10.0.0.2/32 scope 253\nroute 169.254.1.1/32 scope 253\nroute 0.0.0.0/0 via 169.254.1.1": {"type": "bridge"},
 	} {
 		n.delegated(main, object{"pools": []any{"10.0.0.0/24"}, "coolDown": "0s"})
 		n.conf["runtimeConfig"] = object{"ips": []string{"10.0.0.2/24"}}

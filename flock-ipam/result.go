@@ -65,7 +65,7 @@ func (g grant) result(req *request) (*current.Result, error) {
 	case len(g.subnets) > 0:
 		return g.subnet(), nil
 	case req.Conf.Form == config.OnLink:
-		return g.onLink(), nil
+		return g.onLink(req.Type != config.FlockVeth), nil
 	case req.Conf.Form == config.Originating:
 		return g.originating(req.Netns), nil
 	}
@@ -101,17 +101,26 @@ func (g grant) originating(netns string) *current.Result {
 }
 
 // onLink returns the addresses without a gateway, because a main plugin that sees one waits for IPv6's
-// duplicate address detection. Routes say where the gateways are instead.
-func (g grant) onLink() *current.Result {
+// duplicate address detection. Routes say where the gateways are instead. The reference plugins' CHECK
+// looks for a route to each address's own prefix, which for a /32 the kernel does not make: so the main
+// plugin is told to.
+func (g grant) onLink(reference bool) *current.Result {
 	r := &current.Result{CNIVersion: current.ImplementedSpecVersion}
 	for _, addr := range g.alloc.Addresses {
 		r.IPs = append(r.IPs, &current.IPConfig{Address: cni.IPNet(cni.HostPrefix(addr))})
+		if addr.Is4() && reference {
+			r.Routes = append(r.Routes, onLinkTo(addr))
+		}
 	}
 	for _, gateway := range g.gateways() {
-		link := unix.RT_SCOPE_LINK
-		r.Routes = append(r.Routes, &types.Route{Dst: cni.IPNet(cni.HostPrefix(gateway)), Scope: &link}, defaultVia(gateway))
+		r.Routes = append(r.Routes, onLinkTo(gateway), defaultVia(gateway))
 	}
 	return r
+}
+
+func onLinkTo(addr netip.Addr) *types.Route {
+	link := unix.RT_SCOPE_LINK
+	return &types.Route{Dst: cni.IPNet(cni.HostPrefix(addr)), Scope: &link}
 }
 
 // subnet returns what host-local would: the addresses in their subnets. The default routes name their

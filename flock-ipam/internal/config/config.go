@@ -21,6 +21,9 @@ import (
 // Name is the executable's name, by which the configuration tells where it stands.
 const Name = "flock-ipam"
 
+// FlockVeth is the main plugin that is flock's own.
+const FlockVeth = "flock-veth"
+
 // Form is the form of the result, which follows from the plugin's place.
 type Form string
 
@@ -110,7 +113,7 @@ func (c *Config) readDelegated(in cni.Input) error {
 // to host-local.
 func formFor(in cni.Input) (Form, error) {
 	switch in.Type {
-	case "macvlan", "ipvlan", "flock-veth":
+	case "macvlan", "ipvlan", FlockVeth:
 		return OnLink, nil
 	case "bridge":
 		var bridge struct{ IsGateway, IsDefaultGateway bool }
