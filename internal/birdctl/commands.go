@@ -19,6 +19,8 @@ type Status struct {
 	RouterID string
 	// Message is BIRD's own last line, "Daemon is up and running".
 	Message string
+	// Reconfiguring tells that protocols still run as an earlier configuration said.
+	Reconfiguring bool
 }
 
 // Status asks BIRD for its state.
@@ -28,6 +30,8 @@ func (c *Conn) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	status := Status{Message: reply.last().Text}
+	// The one state that has no code of its own.
+	status.Reconfiguring = strings.HasPrefix(status.Message, "Reconfiguration")
 	for _, line := range reply.Lines {
 		switch id, isID := strings.CutPrefix(line.Text, "Router ID is "); {
 		case line.Code == codeVersion:
