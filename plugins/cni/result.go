@@ -3,6 +3,7 @@
 package cni
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -19,14 +20,26 @@ func checkResult(r *current.Result) error {
 		return errors.New("an entry is null")
 	}
 	for i, ip := range r.IPs {
-		if n := ip.Interface; n != nil && (*n < 0 || *n >= len(r.Interfaces)) {
-			return fmt.Errorf("ips[%d] names interface %d of %d", i, *n, len(r.Interfaces))
-		}
-		if _, err := PrefixOf(ip.Address); err != nil {
-			return fmt.Errorf("ips[%d]: %w", i, err)
+		_, noInterface := owner(r, ip)
+		_, noAddress := PrefixOf(ip.Address)
+		if err := cmp.Or(noInterface, noAddress); err != nil {
+			return fmt.Errorf("ips[%d] %w", i, err)
 		}
 	}
 	return nil
+}
+
+// owner returns the interface that an address belongs to, nil if the result does not say. An interface
+// that is not there is an error.
+func owner(r *current.Result, ip *current.IPConfig) (*current.Interface, error) {
+	n := ip.Interface
+	if n == nil {
+		return nil, nil
+	}
+	if *n < 0 || *n >= len(r.Interfaces) {
+		return nil, fmt.Errorf("names interface %d of %d", *n, len(r.Interfaces))
+	}
+	return r.Interfaces[*n], nil
 }
 
 // HostInterface returns the interface of the result that carries the host's traffic to the container:
@@ -43,14 +56,19 @@ func HostInterface(r *current.Result) (*current.Interface, error) {
 }
 
 // Addresses returns the result's addresses in their order: unicast ones, and anycast ones, which are
-// those that the result attributes to an interface "lo".
+// those that the result attributes to an interface "lo". An entry that is no address, or that names an
+// interface which is not there, is an error.
 func Addresses(r *current.Result) (unicast, anycast []netip.Addr, err error) {
 	for _, ip := range r.IPs {
 		prefix, err := PrefixOf(ip.Address)
 		if err != nil {
 			return nil, nil, err
 		}
-		if n := ip.Interface; n != nil && r.Interfaces[*n].Name == "lo" {
+		link, err := owner(r, ip)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read address %s: it %w", prefix, err)
+		}
+		if link != nil && link.Name == "lo" {
 			anycast = append(anycast, prefix.Addr())
 		} else {
 			unicast = append(unicast, prefix.Addr())
