@@ -94,7 +94,7 @@ func readNode(c config.Config) (nodefile.Node, error) {
 }
 
 func allocateNew(tx *store.Tx, req *request, plan allocate.Plan, node nodefile.Node) (grant, error) {
-	now := time.Now()
+	now := time.Now().UTC() // the local zone would cost reading /etc/localtime
 	alloc := store.Allocation{
 		Attachment: req.Attachment, State: store.Pending, Pod: req.Pod, Netns: req.Netns, Allocated: now,
 	}

@@ -42,21 +42,16 @@ func (s search) cold(in source) (netip.Addr, bool, error) {
 		if in.SetAside(drawn) {
 			continue
 		}
-		h, _, err := s.tx.Holder(drawn)
-		if err != nil || s.usable(h) {
+		h, known, err := s.tx.Holder(drawn)
+		if err != nil || !known || s.usable(h) {
 			return drawn, err == nil, err
 		}
 	}
 	return s.around(in, drawn)
 }
 
-// usable tells whether a holder, or none at all, leaves the address to be taken. Only an address that
-// somebody had before can be cooling.
-func (s search) usable(h store.Holder) bool { return h.Free() && !s.cooling(h) }
-
-func (s search) cooling(h store.Holder) bool {
-	return h.Released != 0 && h.Cooling(s.now, s.coolDown)
-}
+// usable tells whether somebody had the address, and it is cold.
+func (s search) usable(h store.Holder) bool { return h.Free() && !h.Cooling(s.now, s.coolDown) }
 
 // around returns the lowest cold address from start upwards, and then from the source's beginning.
 func (s search) around(in source, start netip.Addr) (netip.Addr, bool, error) {
