@@ -47,7 +47,11 @@ func (s Store) content() ([]byte, error) {
 
 // beginAgain keeps the damaged file under another name and puts a new one in its place.
 func (s Store) beginAgain(why error) error {
-	found, err := s.survivors()
+	content, err := s.content()
+	if err != nil {
+		return fmt.Errorf("%w (%w)", err, why)
+	}
+	found, err := s.survivors(content)
 	if err != nil {
 		return fmt.Errorf("begin the store again: %w (%w)", err, why)
 	}

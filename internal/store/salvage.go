@@ -12,20 +12,16 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-// survivors returns what a new store begins with: what the kernel shows, and what can still be read of
-// attachments whose network namespace is alive. Those of a delegated plugin and those not finished yet
-// have no route that the kernel could show.
-func (s Store) survivors() ([]Allocation, error) {
+// survivors returns what a new store begins with: what the kernel shows, and what can still be read from
+// the content of the one before about attachments whose network namespace is alive. Those of a delegated
+// plugin and those not finished yet have no route that the kernel could show.
+func (s Store) survivors(content []byte) ([]Allocation, error) {
 	var shown []Allocation
 	if s.Rebuild != nil {
 		var err error
 		if shown, err = s.Rebuild(); err != nil {
 			return nil, err
 		}
-	}
-	content, err := s.content()
-	if err != nil {
-		return nil, err
 	}
 	m := merged{index: map[cni.Attachment]int{}, owner: map[netip.Addr]cni.Attachment{}}
 	for _, alloc := range append(shown, salvage(content)...) {

@@ -30,10 +30,10 @@ const (
 type Store struct {
 	// Dir is the folder of the store, made by the first Update.
 	Dir string
-	// Rebuild returns the allocations that the kernel shows, to begin again after damage; nil: none.
+	// Rebuild returns the allocations that the kernel shows, for a store to begin with; nil: none.
 	Rebuild func() ([]Allocation, error)
-	// Warn gets what an operator must be told of: that the store was damaged. nil: stderr and the
-	// kernel's log, because a runtime drops the stderr of a plugin that succeeds.
+	// Warn gets what an operator must be told of: that the store was damaged or missing. nil: stderr
+	// and the kernel's log, because a runtime drops the stderr of a plugin that succeeds.
 	Warn func(text string)
 }
 
@@ -143,13 +143,29 @@ func (s Store) update(fn func(*Tx) error) error {
 	if exists, err := s.exists(); err != nil {
 		return err
 	} else if !exists {
-		if err := s.begin(nil); err != nil {
+		if err := s.beginFirst(); err != nil {
 			return err
 		}
 	}
 	return s.with(false, func(db *bbolt.DB) error {
 		return db.Update(func(btx *bbolt.Tx) error { return fn(newTx(btx)) })
 	})
+}
+
+// beginFirst begins a store where there is none: after a boot, or because somebody has removed it while
+// there were attachments.
+func (s Store) beginFirst() error {
+	found, err := s.survivors(nil)
+	if err != nil {
+		return fmt.Errorf("begin the store %s: %w", s.path(), err)
+	}
+	if err := s.begin(found); err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		s.warn(fmt.Sprintf("flock: the store %s is missing; begun again with %d allocations", s.path(), len(found)))
+	}
+	return nil
 }
 
 // begin puts a store with these allocations in the place of what is there. It is whole or not there.

@@ -3,6 +3,8 @@
 package store
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -90,44 +92,65 @@ func (w *walk) bucket(e element) error {
 	return records(inline, entries)
 }
 
+// span is a page and the keys in it: the first one, and one that is above all; nil for no matter which.
+// bbolt finds a page's entry in its parent by the first key again.
+type span struct {
+	id          uint64
+	first, high []byte
+}
+
+func (s span) fits(entries []element) bool {
+	if s.first != nil && (len(entries) == 0 || !bytes.Equal(s.first, entries[0].key)) {
+		return false
+	}
+	return s.high == nil || bytes.Compare(entries[len(entries)-1].key, s.high) < 0
+}
+
 // tree checks a tree level by level, for all its leaves are at one depth.
 func (w *walk) tree(root uint64, leaf func(page, []element) error) error {
 	if err := w.claim(root, 1); err != nil {
 		return err
 	}
-	for level := []uint64{root}; len(level) > 0; {
-		first, err := w.read(level[0])
+	level := []span{{id: root}}
+	for {
+		first, err := w.read(level[0].id)
 		if err != nil {
 			return err
 		}
 		if first.flags == leafPage {
-			return w.each(level, leafPage, leaf)
+			return w.each(level, leafPage, func(_ span, p page, entries []element) error { return leaf(p, entries) })
 		}
-		var below []uint64
-		err = w.each(level, branchPage, func(p page, entries []element) error {
-			if p.count == 0 {
-				return fmt.Errorf("page %d: branch without entries", p.id)
-			}
-			for _, e := range entries {
-				if err := w.claim(e.child, 1); err != nil {
-					return err
-				}
-				below = append(below, e.child)
-			}
-			return nil
-		})
-		if err != nil {
+		if level, err = w.below(level); err != nil {
 			return err
 		}
-		level = below
 	}
-	return nil
+}
+
+// below returns the next level of a level of branches.
+func (w *walk) below(level []span) (next []span, err error) {
+	err = w.each(level, branchPage, func(s span, p page, entries []element) error {
+		for i, e := range entries {
+			child := span{e.child, e.key, s.high}
+			if i+1 < len(entries) {
+				child.high = entries[i+1].key
+			}
+			if err := w.claim(e.child, 1); err != nil {
+				return err
+			}
+			next = append(next, child)
+		}
+		return nil
+	})
+	if err == nil && len(next) == 0 {
+		err = errors.New("branches without entries")
+	}
+	return next, err
 }
 
 // each reads the pages of a level, which must be of the type.
-func (w *walk) each(level []uint64, flags uint16, fn func(page, []element) error) error {
-	for _, id := range level {
-		p, err := w.typed(id, flags)
+func (w *walk) each(level []span, flags uint16, fn func(span, page, []element) error) error {
+	for _, s := range level {
+		p, err := w.typed(s.id, flags)
 		if err != nil {
 			return err
 		}
@@ -135,7 +158,10 @@ func (w *walk) each(level []uint64, flags uint16, fn func(page, []element) error
 		if err != nil {
 			return err
 		}
-		if err := fn(p, entries); err != nil {
+		if !s.fits(entries) {
+			return fmt.Errorf("page %d: keys of another page", p.id)
+		}
+		if err := fn(s, p, entries); err != nil {
 			return err
 		}
 	}
