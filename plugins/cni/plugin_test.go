@@ -272,7 +272,7 @@ func TestWhatTheVerbSees(t *testing.T) {
 		"seen": file, "ipam": map[string]any{"type": "flock-ipam", "pools": []any{}}, "dns": map[string]any{},
 		"runtimeConfig": map[string]any{"ips": []any{"192.0.2.1/24"}}, "capabilities": map[string]any{"ips": true},
 		"args": map[string]any{}, "cni.dev/anything": 1,
-	}.json(t), "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=pod;K8S_POD_UID=u-1;OTHER=x")
+	}.json(t), "CNI_ARGS=K8S_POD_NAMESPACE=ns;K8S_POD_NAME=pod;K8S_POD_UID=u-1;OTHER=x")
 	out.succeeded(t)
 	want := seen{
 		Verb: "ADD", Network: "net", Attachment: cni.Attachment{Network: "net", ContainerID: "c1", IfName: "eth0"},

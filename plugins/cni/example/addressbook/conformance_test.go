@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 		Stands:     cnitest.Chained,
 		Conf:       func(dir string) map[string]any { return map[string]any{"dir": dir} },
 		PrevResult: before,
-		Observe:    func(h cnitest.Host) ([]string, error) { return filepath.Glob(h.Dir + "/cnitest*/*") },
+		Observe:    func(h cnitest.Host) ([]string, error) { return filepath.Glob(h.Dir + "/cnitest*:*") },
 		Break: []cnitest.Difference{
 			{Name: "file removed", Do: func(h cnitest.Host, a cnitest.Attachment) error { return os.Remove(fileOf(h, a)) }},
 			{Name: "file changed", Do: func(h cnitest.Host, a cnitest.Attachment) error { return os.Truncate(fileOf(h, a), 0) }},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command addressbook is a small chained CNI plugin, the example of docs/writing-a-plugin.md. It keeps
-// one file for each attachment, with the addresses that the plugins before it gave.
+// a file for each attachment, with the addresses that the plugins before it gave.
 package main
 
 import (
@@ -18,16 +18,16 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-// config is what the user writes. An unknown key is refused.
+// config is what the user writes.
 type config struct {
 	Dir string `json:"dir"`
 }
 
-var plugin = cni.Plugin[config]{
-	Name: "addressbook", Parse: parse, Add: add, Del: del, Check: check, GC: gc, Status: status,
+func main() {
+	cni.Plugin[config]{
+		Name: "addressbook", Parse: parse, Add: add, Del: del, Check: check, GC: gc, Status: status,
+	}.Main()
 }
-
-func main() { plugin.Main() }
 
 func parse(in cni.Input) (config, error) {
 	var c config
@@ -40,53 +40,45 @@ func parse(in cni.Input) (config, error) {
 	return c, nil
 }
 
-// file returns the attachment's file. Neither name can hold a colon, and none a slash.
+// file returns the attachment's file. None of the names can hold a colon or a slash.
 func (c config) file(a cni.Attachment) string {
-	return filepath.Join(c.Dir, a.Network, a.ContainerID+":"+a.IfName)
+	return filepath.Join(c.Dir, a.Network+":"+a.ContainerID+":"+a.IfName)
 }
 
-func page(r *current.Result) (string, error) {
-	unicast, anycast, err := cni.Addresses(r)
+// page returns what the file of an attachment with that prevResult holds.
+func page(in cni.Input) (string, error) {
+	prev, err := in.RequirePrevResult("addressbook")
+	if err != nil {
+		return "", err
+	}
+	unicast, anycast, err := cni.Addresses(prev)
 	return fmt.Sprintln(unicast, anycast), err
 }
 
 func add(_ context.Context, r *cni.Request[config]) (*current.Result, error) {
-	prev, err := r.RequirePrevResult("addressbook")
+	text, err := page(r.Input)
 	if err != nil {
 		return nil, err
 	}
-	text, err := page(prev)
-	if err != nil {
-		return nil, cni.Wrap(types.ErrInvalidNetworkConfig, err)
-	}
-	file := r.Conf.file(r.Attachment)
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+	if err := os.WriteFile(r.Conf.file(r.Attachment), []byte(text), 0o644); err != nil {
 		return nil, cni.Wrap(types.ErrIOFailure, err)
 	}
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-		return nil, cni.Wrap(types.ErrIOFailure, err)
-	}
-	return prev, nil
+	return r.PrevResult, nil
 }
 
-// del needs nothing but the names: prevResult may be absent, and the namespace gone.
 func del(_ context.Context, r *cni.Request[config]) error {
-	return remove(r.Conf.file(r.Attachment))
+	return r.Conf.remove(r.Attachment)
 }
 
-func remove(file string) error {
-	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+func (c config) remove(a cni.Attachment) error {
+	if err := os.Remove(c.file(a)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return cni.Wrap(types.ErrIOFailure, err)
 	}
 	return nil
 }
 
 func check(_ context.Context, r *cni.Request[config]) error {
-	prev, err := r.RequirePrevResult("addressbook")
-	if err != nil {
-		return err
-	}
-	want, err := page(prev)
+	want, err := page(r.Input)
 	if err != nil {
 		return err
 	}
@@ -98,24 +90,22 @@ func check(_ context.Context, r *cni.Request[config]) error {
 }
 
 func gc(_ context.Context, r *cni.GCRequest[config]) error {
-	files, err := os.ReadDir(filepath.Join(r.Conf.Dir, r.Network))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return cni.Wrap(types.ErrIOFailure, err)
-	}
-	var errs []error
+	files, err := os.ReadDir(r.Conf.Dir)
+	errs := []error{err}
 	for _, file := range files {
-		containerID, ifName, _ := strings.Cut(file.Name(), ":")
-		a := cni.Attachment{Network: r.Network, ContainerID: containerID, IfName: ifName}
+		parts := strings.Split(file.Name(), ":")
+		if len(parts) != 3 {
+			continue
+		}
+		a := cni.Attachment{Network: parts[0], ContainerID: parts[1], IfName: parts[2]}
 		if !r.Valid(a) {
-			errs = append(errs, remove(r.Conf.file(a)))
+			errs = append(errs, r.Conf.remove(a))
 		}
 	}
-	return errors.Join(errs...)
+	return cni.Wrap(types.ErrIOFailure, errors.Join(errs...))
 }
 
 func status(_ context.Context, r *cni.StatusRequest[config]) error {
-	if info, err := os.Stat(r.Conf.Dir); err != nil || !info.IsDir() {
-		return cni.Wrap(types.ErrPluginNotAvailable, fmt.Errorf("open %s: not a directory", r.Conf.Dir))
-	}
-	return nil
+	_, err := os.ReadDir(r.Conf.Dir)
+	return cni.Wrap(types.ErrPluginNotAvailable, err)
 }
