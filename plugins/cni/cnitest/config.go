@@ -5,6 +5,7 @@ package cnitest
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -108,11 +109,11 @@ func (p Plugin) supported() ([]string, error) {
 // valid refuses what the author of a Plugin is likely to get wrong.
 func (p Plugin) valid(rules []rule) error {
 	if p.Stands == Chained && p.PrevResult == nil {
-		return fmt.Errorf("a chained plugin needs PrevResult")
+		return errors.New("a chained plugin needs PrevResult")
 	}
 	for name := range p.Except {
 		if !slices.ContainsFunc(rules, func(r rule) bool { return r.name == name }) {
-			return fmt.Errorf("Except names %q, which is no rule for this plugin", name)
+			return fmt.Errorf("%q in Except is no rule for this plugin", name)
 		}
 	}
 	return nil
