@@ -5,7 +5,10 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -45,6 +48,24 @@ func (s Store) content() ([]byte, error) {
 	return read(file)
 }
 
+// Damaged returns the paths of the damaged files that were kept, the oldest first.
+func (s Store) Damaged() ([]string, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for damaged stores: %w", err)
+	}
+	var paths []string
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), fileName+damagedSuffix) {
+			paths = append(paths, filepath.Join(s.Dir, entry.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// damagedSuffix is followed by a time in nanoseconds.
+const damagedSuffix = ".damaged-"
+
 // beginAgain keeps the damaged file under another name and puts a new one in its place.
 func (s Store) beginAgain(why error) error {
 	content, err := s.content()
@@ -55,7 +76,7 @@ func (s Store) beginAgain(why error) error {
 	if err != nil {
 		return fmt.Errorf("begin the store again: %w (%w)", err, why)
 	}
-	aside := fmt.Sprintf("%s.damaged-%d", s.path(), time.Now().UnixNano())
+	aside := fmt.Sprintf("%s%s%d", s.path(), damagedSuffix, time.Now().UnixNano())
 	// The damaged file stays in its place until the new one is whole: a store that is absent is an empty one.
 	if err := os.Link(s.path(), aside); err != nil {
 		return full(fmt.Errorf("keep the damaged store as %s: %w (%w)", aside, err, why))

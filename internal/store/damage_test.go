@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +48,7 @@ func newPatient(tb testing.TB, content []byte) *patient {
 
 // aside returns the damaged files that were kept.
 func (p *patient) aside() []string {
-	list, _ := filepath.Glob(p.path() + ".damaged-*")
+	list, _ := p.Damaged()
 	return list
 }
 
@@ -209,6 +208,19 @@ func TestViewRepairs(t *testing.T) {
 		t.Errorf("%d allocations, want the kernel's %d", got, len(kernel))
 	}
 	p.checkAside(t, content[:8192])
+}
+
+// TestReadOnly: somebody who looks on changes nothing.
+func TestReadOnly(t *testing.T) {
+	content := sample(t)[:8192]
+	p := newPatient(t, content)
+	p.ReadOnly = true
+	if err := p.View(func(*Tx) error { return nil }); !isDamage(err) {
+		t.Errorf("view: %v, want the damage", err)
+	}
+	if left, err := os.ReadFile(p.path()); err != nil || !bytes.Equal(left, content) || len(p.aside()) > 0 {
+		t.Errorf("the damaged file did not stay as it was: %v, aside %v", err, p.aside())
+	}
 }
 
 // TestVerifyRepairs: damage that came without a write, as from bad memory, is found by Verify.

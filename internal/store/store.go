@@ -26,12 +26,14 @@ const (
 	lockName = "store.lock"
 )
 
-// Store is a node's store. In its zero value's place, name at least Dir.
+// Store is a node's store.
 type Store struct {
 	// Dir is the folder of the store, made by the first Update.
 	Dir string
 	// Rebuild returns the allocations that the kernel shows, for a store to begin with; nil: none.
 	Rebuild func() ([]Allocation, error)
+	// ReadOnly makes damage an error instead of something to repair, for those who only look on.
+	ReadOnly bool
 	// Warn gets what an operator must be told of: that the store was damaged or missing. nil: stderr
 	// and the kernel's log, because a runtime drops the stderr of a plugin that succeeds.
 	Warn func(text string)
@@ -44,7 +46,7 @@ func (s Store) View(fn func(*Tx) error) error {
 		return fn(&Tx{})
 	}
 	err := s.locked(unix.LOCK_SH, func() error { return s.view(fn) })
-	if !isDamage(err) {
+	if !isDamage(err) || s.ReadOnly {
 		return err
 	}
 	return s.repaired(func() error { return s.view(fn) })
@@ -82,7 +84,7 @@ func (s Store) Verify() error {
 func (s Store) repaired(run func() error) error {
 	return s.locked(unix.LOCK_EX, func() error {
 		err := run()
-		if !isDamage(err) {
+		if !isDamage(err) || s.ReadOnly {
 			return err
 		}
 		if err := s.beginAgain(err); err != nil {
