@@ -246,6 +246,7 @@ func TestLongContainerID(t *testing.T) {
 
 // TestProcesses: many processes at once never share an address, and the pool ends where it must.
 func TestProcesses(t *testing.T) {
+	t.Parallel()
 	const capacity, containers, atOnce = 1000, 1010, 16
 	n := newNode(t, object{"pools": []any{
 		"10.0.0.0/24", object{"cidr": "10.1.0.0/16", "reserved": []string{"10.1.2.237-10.1.255.255"}}, // 253 and 747
@@ -332,14 +333,25 @@ func fill(t *testing.T, path string) {
 	}
 }
 
-// TestDamagedStore: it is set aside, and said.
+// TestDamagedStore: it is set aside, and what the kernel shows keeps its addresses.
 func TestDamagedStore(t *testing.T) {
-	n := newNode(t, object{"pools": []any{"10.0.0.0/24"}})
-	n.ok("ADD", "a")
+	n := newNode(t, object{"pools": dual})
+	first := n.ok("ADD", "a")
+	for _, args := range []string{
+		"link add v1 type veth peer name v2", "link set v1 alias flock:flock/a/eth0", "link set v1 up", "link set v2 up",
+		"-6 route add 2001:db8::2 dev v1 proto 72 metric 16", "route add 10.0.0.2 dev v1 proto 72 metric 16",
+	} {
+		n.ip("host", args)
+	}
 	write(t, filepath.Join(n.dir, "store.db"), strings.Repeat("garbage ", 4096))
-	n.ok("ADD", "b")
+	n.refused(cni.CodePoolExhausted, "exhausted", "ADD", "b")
 	aside, err := filepath.Glob(filepath.Join(n.dir, "store.db.damaged-*"))
 	if err != nil || len(aside) != 1 {
 		t.Errorf("set aside: %v, %v", aside, err)
 	}
+	if again := n.ok("ADD", "a"); again != first {
+		t.Errorf("the attachment has %s, had %s", again, first)
+	}
+	n.ok("DEL", "a")
+	n.add("b", "ip 2001:db8::2/128 gw fe80::1\nip 10.0.0.2/32 gw 169.254.1.1\nroute ::/0 via fe80::1\nroute 0.0.0.0/0 via 169.254.1.1")
 }

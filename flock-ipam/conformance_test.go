@@ -18,6 +18,7 @@ import (
 
 // TestConformance runs the suite in both of the plugin's places, and delegated in both profiles.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	t.Run("originating", func(t *testing.T) { cnitest.Run(t, conforming("")) })
 	t.Run("onlink", func(t *testing.T) { cnitest.Run(t, conforming("macvlan")) })
 	t.Run("subnet", func(t *testing.T) { cnitest.Run(t, conforming("ptp")) })

@@ -6,6 +6,7 @@ package main
 
 import (
 	"flock.fritzlab.net/flock/flock-ipam/internal/config"
+	"flock.fritzlab.net/flock/internal/rebuild"
 	"flock.fritzlab.net/flock/internal/store"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
@@ -22,5 +23,5 @@ var plugin = cni.Plugin[config.Config]{
 
 func main() { plugin.Main() }
 
-// openStore returns the node's store. Nothing is opened yet.
-func openStore(c config.Config) store.Store { return store.Store{Dir: c.StateDir} }
+// openStore returns the node's store, which repairs itself from the kernel. Nothing is opened yet.
+func openStore(c config.Config) store.Store { return rebuild.Store(c.StateDir) }

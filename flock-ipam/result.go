@@ -48,6 +48,9 @@ func granted(tx *store.Tx, a cni.Attachment) (grant, bool, error) {
 	return g, true, err
 }
 
+// byFamily orders IPv6 before IPv4.
+func byFamily(a, b netip.Addr) int { return b.BitLen() - a.BitLen() }
+
 // subnetsOf finds the addresses in the pools.
 func subnetsOf(addrs []netip.Addr, pools []pool.Pool) []subnet {
 	var subnets []subnet
@@ -61,6 +64,9 @@ func subnetsOf(addrs []netip.Addr, pools []pool.Pool) []subnet {
 
 // result returns the grant in the form that the plugin's place asks for.
 func (g grant) result(req *request) (*current.Result, error) {
+	// A store that was rebuilt from the kernel has an order of its own.
+	slices.SortStableFunc(g.alloc.Addresses, byFamily)
+	slices.SortStableFunc(g.alloc.Anycast, byFamily)
 	switch {
 	case len(g.subnets) > 0:
 		return g.subnet(), nil
