@@ -12,6 +12,7 @@ package cni
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -19,6 +20,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/types/create"
 	"github.com/containernetworking/cni/pkg/version"
 )
 
@@ -54,37 +56,56 @@ func (p Plugin[C]) Main() {
 	// One short request allocates less than a collection is worth; the limit is for the one that does not.
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(memoryLimit)
-	if err := p.serve(); err != nil {
-		if perr := err.Print(); perr != nil {
-			fmt.Fprintln(os.Stderr, p.Name+": print the error:", perr)
-		}
-		os.Exit(1)
-	}
-}
-
-// memoryLimit is how many bytes a plugin may use before garbage is collected after all.
-const memoryLimit = 64 << 20
-
-// serve prints a result only when the whole request succeeded, so that stdout holds one JSON object.
-func (p Plugin[C]) serve() *types.Error {
 	trace := openTrace(p.Name)
-	var result types.Result
-	add := func(args *skel.CmdArgs) (err error) {
-		result, err = p.add(args)
-		return err
-	}
-	funcs := skel.CNIFuncs{
-		Add: guarded(add), Del: guarded(p.del), Check: guarded(p.check), GC: guarded(p.gc), Status: guarded(p.status),
-	}
-	about := p.Name + ": a CNI plugin. A container runtime runs it, or cnitool."
-	err := skel.PluginMainFuncsWithError(funcs, Versions, about)
+	stdin, result, err := p.serve()
 	if err == nil && result != nil {
 		if perr := result.Print(); perr != nil {
 			err = types.NewError(types.ErrIOFailure, "print the result: "+perr.Error(), "")
 		}
 	}
 	trace.done(err)
-	return err
+	if err == nil {
+		return
+	}
+	if perr := printError(stdin, err); perr != nil {
+		fmt.Fprintln(os.Stderr, p.Name+": print the error:", perr)
+	}
+	os.Exit(1)
+}
+
+// memoryLimit is how many bytes a plugin may use before garbage is collected after all.
+const memoryLimit = 64 << 20
+
+// serve runs the verb. It prints neither the result nor the error, so that stdout gets one JSON object
+// in the end. stdin is nil when the request did not get as far as a verb.
+func (p Plugin[C]) serve() (stdin []byte, result types.Result, err *types.Error) {
+	verb := func(f func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
+		return guarded(func(args *skel.CmdArgs) error {
+			stdin = args.StdinData
+			return f(args)
+		})
+	}
+	add := func(args *skel.CmdArgs) (err error) {
+		result, err = p.add(args)
+		return err
+	}
+	funcs := skel.CNIFuncs{Add: verb(add), Del: verb(p.del), Check: verb(p.check), GC: verb(p.gc), Status: verb(p.status)}
+	err = skel.PluginMainFuncsWithError(funcs, Versions, p.Name+": a CNI plugin. A container runtime runs it, or cnitool.")
+	return stdin, result, err
+}
+
+// printError prints the error with the version of the request, which skel's own printing leaves out.
+func printError(stdin []byte, e *types.Error) error {
+	inUse, err := create.DecodeVersion(stdin)
+	if err != nil {
+		inUse = version.Current()
+	}
+	enc := json.NewEncoder(os.Stdout)
+	enc.SetIndent("", "    ")
+	return enc.Encode(struct {
+		CNIVersion string `json:"cniVersion"`
+		*types.Error
+	}{inUse, e})
 }
 
 // guarded keeps stray prints of the verb off stdout, and turns its panic into a CNI error, because a

@@ -153,6 +153,21 @@ func TestErrorCodes(t *testing.T) {
 	}
 }
 
+func TestErrorHasTheVersionOfTheRequest(t *testing.T) {
+	tests := map[string][]byte{"1.1.0": []byte("garbage")}
+	for _, version := range allVersions[:3] {
+		tests[version] = conf{"cniVersion": version, "do": "fail"}.json(t)
+	}
+	for want, stdin := range tests {
+		out := run(t, "ADD", stdin)
+		out.failed(t)
+		var e struct{ CNIVersion string }
+		if out.object(t, &e); e.CNIVersion != want {
+			t.Errorf("the error's version is %q, want %q", e.CNIVersion, want)
+		}
+	}
+}
+
 func TestPanic(t *testing.T) {
 	for _, verb := range allVerbs {
 		for _, inParse := range []bool{false, true} {
