@@ -111,11 +111,11 @@ var faults = []struct {
 	rules  []string
 }{
 	{"leaks", Originating, []string{"del-frees", "input-long-container-id"}},
-	{"needs-prevresult", Originating, []string{"del-without-prevresult"}},
+	{"needs-prevresult", Originating, []string{"del-without-prevresult", "input-bad-prevresult"}},
 	{"hangs", Originating, []string{"del-without-prevresult"}},
 	{"needs-netns", Originating, []string{"del-netns-gone"}},
 	{"needs-add", Originating, []string{"del-before-add", "del-twice"}},
-	{"records-first", Originating, []string{"del-after-failed-add", "missing-variables", "input-unknown-key", "input-bad-prevresult"}},
+	{"records-first", Originating, []string{"del-after-failed-add", "missing-variables", "input-unknown-key"}},
 	{"deletes-container", Originating, []string{"del-only-its-own"}},
 	{"same-version", Originating, []string{"del-other-version"}},
 	{"trusts-path", Originating, []string{"del-own-netns"}},
@@ -124,7 +124,7 @@ var faults = []struct {
 	{"takes-over", Originating, []string{"add-existing-ifname"}},
 	{"points-nowhere", Originating, []string{"add-result"}},
 	{"adds-anything", Originating, []string{"add-every-version", "add-unknown-version", "add-bad-netns",
-		"input-no-name", "input-bad-names", "input-bad-prevresult", "input-wrong-types"}},
+		"input-no-name", "input-bad-names", "input-wrong-types"}},
 	{"prints", Originating, []string{"stdout-pure", "add-result"}},
 	{"crashes", Originating, []string{"input-malformed", "stdout-pure"}},
 	{"says-yes", Originating, []string{"unknown-command", "missing-variables", "check-old-version", "gc-old-version", "status-old-version"}},
@@ -141,6 +141,7 @@ var faults = []struct {
 	{"leaves-drafts", Originating, []string{"killed-add", "killed-gc"}},
 	{"forgets-first", Originating, []string{"killed-del"}},
 	{"knows-no-cni", Originating, []string{"input-cni-keys"}},
+	{"adds-anything", Chained, []string{"input-bad-prevresult"}},
 	{"right", Chained, []string{"add-keeps-prevresult", "add-without-prevresult"}},
 	{"right", Delegated, []string{"add-abbreviated"}},
 }
