@@ -9,6 +9,8 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PROGRAMS := ./flock-ipam ./flock-ipam/ipamd ./flock-veth ./flock-route \
 	./flock-bird ./flock-bird/birdd ./installer/flock-installer
 
+# Debian keeps bird and ip where a plain su does not look.
+export PATH := $(PATH):/usr/sbin:/sbin
 # Static programs need no C compiler, and root may build in another user's checkout, where git would
 # not tell the revision.
 export CGO_ENABLED := 0
