@@ -21,8 +21,6 @@ import (
 const (
 	// controlSocket is the name of BIRD's control socket in stateDir.
 	controlSocket = "bird.ctl"
-	// errLimited is the specification's code for "existing containers may have limited connectivity".
-	errLimited = 51
 	// patience is how long BIRD may take to answer; it answers in a millisecond, or is busy for long.
 	patience = 2 * time.Second
 )
@@ -38,7 +36,7 @@ func status(ctx context.Context, req *cni.StatusRequest[config]) error {
 	if err != nil {
 		return cni.Wrap(types.ErrPluginNotAvailable, fmt.Errorf("look into the store: %w", err))
 	}
-	return cni.Wrap(errLimited, sessions(ctx, filepath.Join(req.Conf.stateDir, controlSocket)))
+	return cni.Wrap(types.ErrLimitedConnectivity, sessions(ctx, filepath.Join(req.Conf.stateDir, controlSocket)))
 }
 
 // sessions returns an error unless one of BIRD's BGP sessions is up, or none is expected to be.

@@ -135,20 +135,19 @@ func (b *Board) Announced(c claim.Claim) ([]netip.Addr, error) {
 
 // Uncovered returns those of the addresses that no summary of the table covers.
 func (b *Board) Uncovered(table uint32, addrs []netip.Addr) ([]netip.Addr, error) {
+	summaries := map[int][]rtnl.Route{} // by family
 	var uncovered []netip.Addr
-	for family, bits := range map[int]int{unix.AF_INET6: 128, unix.AF_INET: 32} {
-		of := slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return a.BitLen() != bits })
-		if len(of) == 0 {
-			continue
+	for _, addr := range addrs {
+		family := rtnl.Family(addr)
+		if _, asked := summaries[family]; !asked {
+			var err error
+			if summaries[family], err = b.summaries(table, family); err != nil {
+				return nil, err
+			}
 		}
-		summaries, err := b.summaries(table, family)
-		if err != nil {
-			return nil, err
+		if !slices.ContainsFunc(summaries[family], func(s rtnl.Route) bool { return s.Dst.Contains(addr) }) {
+			uncovered = append(uncovered, addr)
 		}
-		covered := func(a netip.Addr) bool {
-			return slices.ContainsFunc(summaries, func(s rtnl.Route) bool { return s.Dst.Contains(a) })
-		}
-		uncovered = append(uncovered, slices.DeleteFunc(of, covered)...)
 	}
 	return uncovered, nil
 }

@@ -26,23 +26,21 @@ func (k Keeper) book(tx *store.Tx) Book { return Book{Tx: tx, Stage: k.Stage} }
 // it. An address that somebody living has is a [*store.TakenError], and nothing is changed. What an
 // earlier claim of the attachment had beyond this one is undone. Errors of the store are [*StoreError]s.
 func (k Keeper) Take(a cni.Attachment, c Claim, also func(*store.Tx) error, do func() error) error {
-	before, err := k.take(a, c, also, do)
+	var before Claim
+	err := k.locked(c, func() (err error) {
+		before, err = k.take(a, c, also, do)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	dropped := before.Without(c)
-	if len(dropped.Addresses()) == 0 {
-		return nil
+	if dropped := before.Without(c); len(dropped.Addresses()) > 0 {
+		return k.locked(dropped, func() error { return k.undo(a, dropped) })
 	}
-	return k.undo(a, dropped)
+	return nil
 }
 
 func (k Keeper) take(a cni.Attachment, c Claim, also func(*store.Tx) error, do func() error) (before Claim, err error) {
-	unlock, err := Lock(k.Store.Dir, c.Addresses())
-	if err != nil {
-		return Claim{}, &StoreError{err}
-	}
-	defer unlock()
 	err = k.Store.Update(func(tx *store.Tx) (err error) {
 		if before, _, err = k.book(tx).Get(a); err != nil {
 			return err
@@ -58,14 +56,20 @@ func (k Keeper) take(a cni.Attachment, c Claim, also func(*store.Tx) error, do f
 	return before, do()
 }
 
-// undo takes back what is still the attachment's.
-func (k Keeper) undo(a cni.Attachment, c Claim) error {
+// locked runs fn while nobody else changes anything about the claim's addresses.
+func (k Keeper) locked(c Claim, fn func() error) error {
 	unlock, err := Lock(k.Store.Dir, c.Addresses())
 	if err != nil {
 		return &StoreError{err}
 	}
 	defer unlock()
-	if c, err = k.Undoable(a, c); err != nil {
+	return fn()
+}
+
+// undo takes back what is still the attachment's.
+func (k Keeper) undo(a cni.Attachment, c Claim) error {
+	c, err := k.Undoable(a, c)
+	if err != nil {
 		return err
 	}
 	return k.Undo(c)
@@ -97,15 +101,15 @@ func (k Keeper) Release(a cni.Attachment, guess func(*store.Tx) (Claim, error)) 
 	if err != nil {
 		return &StoreError{fmt.Errorf("look up what attachment %s has: %w", a, err)}
 	}
-	if len(c.Addresses()) > 0 {
-		if err := k.undo(a, c); err != nil {
-			return err
-		}
-	}
-	if !found {
+	if !found && len(c.Addresses()) == 0 {
 		return nil
 	}
-	return k.forget(a)
+	return k.locked(c, func() error {
+		if err := k.undo(a, c); err != nil || !found {
+			return err
+		}
+		return k.forget(a)
+	})
 }
 
 func (k Keeper) forget(a cni.Attachment) error {

@@ -135,7 +135,7 @@ func (a Anycast) Leave(link int) error {
 // reached returns the address's objects of the device: those that its route goes through, and the one
 // that a killed process made and did not come to use.
 func (a Anycast) reached(link int) ([]Object, error) {
-	routes, err := a.Conn.Routes(int(a.family()), rtnl.Route{Table: a.Table, Proto: a.Proto, Link: link, Dst: cni.HostPrefix(a.Addr)})
+	routes, err := a.Conn.Routes(rtnl.Family(a.Addr), rtnl.Route{Table: a.Table, Proto: a.Proto, Link: link, Dst: cni.HostPrefix(a.Addr)})
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (a Anycast) members(group Object, link int) ([]Object, error) {
 
 // is tells whether the object is one that member returns for the device.
 func (a Anycast) is(o Object, link int) bool {
-	return o.ID != 0 && o.Members == nil && o.Link == link && o.Proto == a.Proto && o.Family == a.family()
+	return o.ID != 0 && o.Members == nil && o.Link == link && o.Proto == a.Proto && o.Family == uint8(rtnl.Family(a.Addr))
 }
 
 // member returns the ID of the address's object of the device, which it makes unless it is there.
@@ -192,7 +192,7 @@ func (a Anycast) member(link int) (uint32, error) {
 		if found {
 			continue // a stranger's
 		}
-		err = Add(a.Conn, Object{ID: id, Family: a.family(), Proto: a.Proto, Link: link})
+		err = Add(a.Conn, Object{ID: id, Family: uint8(rtnl.Family(a.Addr)), Proto: a.Proto, Link: link})
 		if !errors.Is(err, unix.EEXIST) {
 			return id, err
 		}
@@ -207,13 +207,6 @@ func (a Anycast) addGroup(group Object) (uint32, error) {
 			return id, err
 		}
 	}
-}
-
-func (a Anycast) family() uint8 {
-	if a.Addr.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
 }
 
 // The IDs that flock takes, far from where other programs and the kernel count from: they share one

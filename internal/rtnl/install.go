@@ -44,7 +44,7 @@ func (c *Conn) InstallRoute(r Route) error {
 
 // Incumbent returns the route that has r's destination, table and metric, and false if there is none.
 func (c *Conn) Incumbent(r Route) (Route, bool, error) {
-	routes, err := c.Routes(int(familyOf(r.Dst.Addr())), Route{Table: r.Table, Dst: r.Dst})
+	routes, err := c.Routes(Family(r.Dst.Addr()), Route{Table: r.Table, Dst: r.Dst})
 	if err != nil {
 		return Route{}, false, err
 	}

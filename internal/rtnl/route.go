@@ -118,7 +118,7 @@ func (c *Conn) Routes(family int, like Route) ([]Route, error) {
 // Lookup returns the route, as it stands in its table, that a packet of this node to the address
 // takes, and false when it takes none or one that drops it.
 func (c *Conn) Lookup(addr netip.Addr) (Route, bool, error) {
-	msg := &nl.RtMsg{RtMsg: unix.RtMsg{Family: familyOf(addr), Dst_len: uint8(addr.BitLen()), Flags: unix.RTM_F_FIB_MATCH}}
+	msg := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(Family(addr)), Dst_len: uint8(addr.BitLen()), Flags: unix.RTM_F_FIB_MATCH}}
 	bodies, err := c.Get(unix.RTM_GETROUTE, msg, nl.NewRtAttr(unix.RTA_DST, addr.AsSlice()))
 	for _, none := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL} {
 		if errors.Is(err, none) { // no route, unreachable, prohibit and blackhole, in the kernel's words
@@ -135,7 +135,8 @@ func (c *Conn) Lookup(addr netip.Addr) (Route, bool, error) {
 	return r, err == nil, err
 }
 
-func familyOf(addr netip.Addr) uint8 {
+// Family returns the address's family, unix.AF_INET or AF_INET6.
+func Family(addr netip.Addr) int {
 	if addr.Is4() {
 		return unix.AF_INET
 	}

@@ -18,7 +18,7 @@ const rtaNexthopID = 30
 // message returns the parts of the message that adds or deletes the route.
 func (r Route) message(del bool) []nl.NetlinkRequestData {
 	msg := &nl.RtMsg{RtMsg: unix.RtMsg{
-		Family:   familyOf(r.Dst.Addr()),
+		Family:   uint8(Family(r.Dst.Addr())),
 		Dst_len:  uint8(r.Dst.Bits()),
 		Type:     r.Type,
 		Protocol: uint8(r.Proto),
