@@ -210,6 +210,29 @@ func TestViewRepairs(t *testing.T) {
 	p.checkAside(t, content[:8192])
 }
 
+// TestOldMetaPage: a meta page of long ago is whole in itself, but would forget what came since.
+func TestOldMetaPage(t *testing.T) {
+	s := newStore(t)
+	fill(t, s, 1)
+	old, err := os.ReadFile(s.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, 1)
+	fill(t, s, 1)
+	fill(t, s, 1)
+	for page := range 2 {
+		content, err := os.ReadFile(s.path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		copy(content[page*4096:(page+1)*4096], old[page*4096:])
+		if err := verify(content); !isDamage(err) {
+			t.Errorf("page %d: %v, want damage", page, err)
+		}
+	}
+}
+
 // TestReadOnly: somebody who looks on changes nothing.
 func TestReadOnly(t *testing.T) {
 	content := sample(t)[:8192]

@@ -4,6 +4,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -88,22 +89,41 @@ func spoilt(t *testing.T, allocs []Allocation) []byte {
 // TestSalvageTakesTheLatest: pages out of use hold attachments that are gone and earlier versions.
 func TestSalvageTakesTheLatest(t *testing.T) {
 	s := newStore(t)
-	update(t, s, func(tx *Tx) error { return tx.Put(living("old", 1, "fd00::1")) })
-	update(t, s, func(tx *Tx) error { return tx.Release(attachment("old"), 1) })
-	update(t, s, func(tx *Tx) error { return tx.Put(living("new", 2, "fd00::1")) })
-	update(t, s, func(tx *Tx) error {
-		return tx.Commit(attachment("new"), time.Date(2026, 1, 1, 0, 0, 3, 0, time.UTC))
-	})
+	content := make([]byte, 8192)
+	for _, change := range []func(*Tx) error{
+		func(tx *Tx) error {
+			return errors.Join(tx.Put(living("old", 1, "fd00::1")), tx.Put(living("new", 1, "fd00::2")))
+		},
+		func(tx *Tx) error {
+			return errors.Join(tx.Release(attachment("old"), 1), tx.Release(attachment("new"), 1))
+		},
+		func(tx *Tx) error { return tx.Put(living("new", 2, "fd00::1")) },
+		func(tx *Tx) error {
+			return tx.Commit(attachment("new"), time.Date(2026, 1, 1, 0, 0, 3, 0, time.UTC))
+		},
+	} {
+		update(t, s, change)
+		content = append(content, pagesAt(t, s, len(content)/4096)...)
+	}
+	p := newPatient(t, content)
+	p.Rebuild = nil
+	got := all(t, p.Store)
+	if len(got) != 1 || got[0].Attachment != attachment("new") || got[0].State != Committed || len(got[0].Addresses) != 1 {
+		t.Errorf("allocations %v, want the committed one of container new", got)
+	}
+}
+
+// pagesAt returns the pages of the store, as if the file had them from the given one on.
+func pagesAt(t *testing.T, s Store, first int) []byte {
+	t.Helper()
 	content, err := os.ReadFile(s.path())
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := newPatient(t, append(make([]byte, 8192), content[8192:]...))
-	p.Rebuild = nil
-	got := all(t, p.Store)
-	if len(got) != 1 || got[0].Attachment != attachment("new") || got[0].State != Committed {
-		t.Errorf("allocations %v, want the committed one of container new", got)
+	for at := 0; at < len(content); at += 4096 {
+		native.PutUint64(content[at:], uint64(first+at/4096))
 	}
+	return content
 }
 
 func TestNetnsAlive(t *testing.T) {
