@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"flock.fritzlab.net/flock/plugins/cni"
 	"flock.fritzlab.net/flock/test/lab"
 )
 
@@ -22,6 +23,8 @@ type mix struct {
 	node, router string
 	// lasting tells that the main plugin leaves its bridge.
 	lasting bool
+	// announced tells that flock-route and flock-bird follow.
+	announced bool
 }
 
 func TestMixing(t *testing.T) {
@@ -33,7 +36,7 @@ func TestMixing(t *testing.T) {
 		{conflist: "macvlan.conflist", node: "macvlan-node.sh", router: "macvlan-router.sh"},
 		{conflist: "flock-veth.conflist"},
 		{conflist: "flock-veth-host-local.conflist"},
-		{conflist: "ptp-route.conflist"},
+		{conflist: "ptp-route.conflist", announced: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.conflist, func(t *testing.T) {
@@ -114,11 +117,44 @@ func (m mix) attachAndPing(t *testing.T, node *lab.Node, runtime *lab.Runtime) {
 		wantReaches(t, from, web2.Addresses()...)
 	}
 	wantReaches(t, web1.Netns, node.Address6, node.Address4, node.Router6, node.Router4)
+	if m.announced {
+		wantAnnounced(t, node, web1)
+	}
 	for _, p := range []*lab.Pod{web2, web1} {
 		check(t, runtime.Del(t.Context(), p))
 		check(t, runtime.Del(t.Context(), p))
 		check(t, p.Delete())
 	}
+}
+
+// wantAnnounced looks for each of the pod's addresses among flock's routes of both tables.
+func wantAnnounced(t *testing.T, n *lab.Node, p *lab.Pod) {
+	t.Helper()
+	for _, table := range [][]string{{"proto", "72"}, {"proto", "73", "table", "7273"}} {
+		routes, err := n.Routes(t.Context(), table...)
+		check(t, err)
+		for _, a := range p.Addresses() {
+			if !strings.Contains(routes, a.String()+" dev ") {
+				t.Errorf("no route to %s among those of %v:\n%s", a, table, routes)
+			}
+		}
+	}
+}
+
+// TestMixingAnnotations sends annotations through a main plugin of somebody else.
+func TestMixingAnnotations(t *testing.T) {
+	t.Parallel()
+	node, runtime := mix{conflist: "bridge-onlink.conflist", node: "bridge-onlink-node.sh"}.start(t, blocks(t))
+	pod := newPod(t, node, "fixed", map[string]string{prefix + "addresses": "2001:db8:7::80", prefix + "cidr4": "10.7.0.128/25"})
+	check(t, runtime.Add(t.Context(), pod))
+	wantAddresses(t, pod, []string{"2001:db8:7::80", "10.7.0.128/25"})
+	wantReaches(t, node.Netns, pod.Addresses()...)
+
+	refused := newPod(t, node, "shared", anycast)
+	if err := runtime.Add(t.Context(), refused); lab.Code(err) != cni.CodeBadAnnotation {
+		t.Errorf("ADD with an anycast annotation = %v, want code %d", err, cni.CodeBadAnnotation)
+	}
+	check(t, runtime.Del(t.Context(), refused))
 }
 
 // examplePools are those of every example on the page.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -154,6 +155,47 @@ func TestBirdRestart(t *testing.T) {
 		f.wantWhole(t)
 	}
 	wantHops(t, l.Router, []string{fixed6, fixed4, anycast6, anycast4}, node)
+}
+
+// TestBirddRestart kills birdd and starts it again: nobody notices.
+func TestBirddRestart(t *testing.T) {
+	t.Parallel()
+	l := newRouted(t, lab.Options{Nodes: 1})
+	node := l.Nodes[0]
+	attach(t, node, "dns", anycast)
+	attach(t, node, "fixed", fixed)
+	wantHops(t, l.Router, []string{fixed6, anycast4}, node)
+	before := state(t, node)
+	var flows []*flow
+	for _, a := range []string{fixed6, fixed4, anycast6, anycast4} {
+		flows = append(flows, startFlow(t, l.Router.Netns, netip.MustParseAddr(a)))
+	}
+
+	check(t, node.Birdd.End(t.Context(), os.Kill))
+	attach(t, node, "meanwhile", nil)
+	loads := configurationsLoaded(t, node)
+	check(t, node.StartBirdd())
+	check(t, lab.Within(t.Context(), within, "birdd has compared everything", func() error {
+		if configurationsLoaded(t, node) == loads {
+			return errors.New("it has not loaded BIRD's configuration")
+		}
+		return nil
+	}))
+	for _, f := range flows {
+		f.wantWhole(t)
+	}
+	wantHops(t, l.Router, []string{fixed6, fixed4, anycast6, anycast4}, node)
+	if gone := slices.DeleteFunc(lab.Difference(before, state(t, node)), func(line string) bool { return line[0] == '+' }); len(gone) > 0 {
+		t.Errorf("birdd took away %q", gone)
+	}
+}
+
+// configurationsLoaded counts in birdd's log.
+func configurationsLoaded(t *testing.T, n *lab.Node) int {
+	t.Helper()
+	log, err := os.ReadFile(n.Birdd.Log)
+	check(t, err)
+	return strings.Count(string(log), "BIRD has loaded its configuration")
 }
 
 // awaitRecovered waits until the router holds no route that the restart has left stale.
