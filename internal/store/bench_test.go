@@ -11,6 +11,23 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
+// TestCostDoesNotGrow: a transaction works on its own path through the file, not on all of it. Memory is
+// counted instead of time, which depends on who else uses the machine.
+func TestCostDoesNotGrow(t *testing.T) {
+	cost := func(n int) float64 {
+		s := newStore(t)
+		fill(t, s, n)
+		alloc := numbered(n)
+		return testing.AllocsPerRun(20, func() {
+			update(t, s, func(tx *Tx) error { return tx.Put(alloc) })
+			update(t, s, func(tx *Tx) error { return tx.Release(alloc.Attachment, 0) })
+		})
+	}
+	if few, many := cost(10), cost(12000); many > 2*few {
+		t.Errorf("%.0f allocations of memory with 12,000 attachments, %.0f with 10", many, few)
+	}
+}
+
 // BenchmarkAttach is what one ADD and one DEL cost at least: open, allocate, close; open, release, close.
 func BenchmarkAttach(b *testing.B) {
 	for _, n := range []int{10, 5000, 12000} {
