@@ -9,6 +9,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"flock.fritzlab.net/flock/flock-veth/internal/delegate"
 	"flock.fritzlab.net/flock/flock-veth/internal/node"
 	"flock.fritzlab.net/flock/flock-veth/internal/pair"
 	"flock.fritzlab.net/flock/flock-veth/internal/wire"
@@ -16,7 +17,7 @@ import (
 )
 
 func add(ctx context.Context, r *cni.Request[config]) (*current.Result, error) {
-	s, err := identify(r.Attachment)
+	s, err := pair.Identify(r.Attachment)
 	if err != nil {
 		return nil, cni.Wrap(types.ErrInvalidEnvironmentVariables, err)
 	}
@@ -102,10 +103,10 @@ func (k kernel) delegateAndAttach(ctx context.Context, r *cni.Request[config], s
 		given.Interfaces = nil // an IPAM plugin makes none
 		result, err = k.attach(r, s, given, everything)
 	}
-	if err != nil && !pair.Stands(k.host, s) {
+	if err != nil && !errors.Is(err, delegate.ErrNotFound) && !pair.Stands(k.host, s) {
 		err = errors.Join(err, r.Conf.ipam.Run(ctx, "DEL"))
 	}
-	return result, err
+	return result, asked(err)
 }
 
 // repeat returns the addresses and routes of the pair that stands already. An IPAM plugin need not be
@@ -121,6 +122,14 @@ func (k kernel) repeat(s pair.Spec, refusal error) (*current.Result, error) {
 		given.IPs = append(given.IPs, &current.IPConfig{Address: cni.IPNet(cni.HostPrefix(a))})
 	}
 	return given, nil
+}
+
+// asked gives what went wrong with asking the IPAM plugin its error code; the plugin's own errors have one.
+func asked(err error) error {
+	if errors.Is(err, delegate.ErrNotFound) {
+		return cni.Wrap(types.ErrInvalidNetworkConfig, err)
+	}
+	return err
 }
 
 // coded gives what went wrong with the pair its error code.

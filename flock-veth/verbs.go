@@ -15,7 +15,7 @@ import (
 // del removes the pair first and lets the IPAM plugin free the addresses then: nobody may get one that
 // still leads to this pod.
 func del(ctx context.Context, r *cni.Request[config]) error {
-	s, err := identify(r.Attachment)
+	s, err := pair.Identify(r.Attachment)
 	if err == nil { // a name too long for an ADD was never added
 		if err := detach(r, s); err != nil {
 			return cni.Wrap(cni.CodeKernel, err)
@@ -44,7 +44,7 @@ func check(ctx context.Context, r *cni.Request[config]) error {
 	if err != nil {
 		return err
 	}
-	s, err := identify(r.Attachment)
+	s, err := pair.Identify(r.Attachment)
 	if err == nil {
 		err = recorded(&s, prev)
 	}
@@ -85,5 +85,5 @@ func delegated(ctx context.Context, c config, verb string) error {
 	if c.ipam == nil {
 		return nil
 	}
-	return c.ipam.Run(ctx, verb)
+	return asked(c.ipam.Run(ctx, verb))
 }

@@ -3,10 +3,8 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"net/netip"
 	"slices"
 
@@ -17,35 +15,8 @@ import (
 	"flock.fritzlab.net/flock/flock-veth/internal/node"
 	"flock.fritzlab.net/flock/flock-veth/internal/pair"
 	"flock.fritzlab.net/flock/flock-veth/internal/wire"
-	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
-
-// identify returns the part of the pair's spec that follows from the attachment alone.
-func identify(a cni.Attachment) (pair.Spec, error) {
-	alias, err := rtnl.Alias(a)
-	if err != nil {
-		return pair.Spec{}, err
-	}
-	return pair.Spec{
-		HostName: rtnl.HostName(a.ContainerID, a.IfName),
-		Alias:    alias,
-		IfName:   a.IfName,
-		PodMAC:   podMAC(alias),
-	}, nil
-}
-
-// podMAC is the same for an attachment whenever it is made: a locally administered unicast address out
-// of the FNV-1a-64 hash of its name.
-func podMAC(alias string) wire.MAC {
-	hash := fnv.New64a()
-	hash.Write([]byte(alias))
-	var sum [8]byte
-	binary.BigEndian.PutUint64(sum[:], hash.Sum64())
-	mac := wire.MAC(sum[2:])
-	mac[0] = mac[0]&^1 | 2
-	return mac
-}
 
 // place tells which of the pod's interfaces an address of a result is for.
 type place int
@@ -119,7 +90,7 @@ func takeRoutes(s *pair.Spec, listed []*types.Route) error {
 			s.Routes = append(s.Routes, r)
 		}
 	}
-	for _, zero := range []netip.Addr{netip.IPv6Unspecified(), netip.IPv4Unspecified()} {
+	for _, zero := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
 		if has(s.Unicast, zero.Is4()) && !slices.ContainsFunc(s.Routes, func(r wire.Route) bool { return r.Dst.Addr().Is4() == zero.Is4() }) {
 			s.Routes = append(s.Routes, wire.Route{Dst: netip.PrefixFrom(zero, 0)})
 		}

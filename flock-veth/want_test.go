@@ -13,40 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"flock.fritzlab.net/flock/flock-veth/internal/pair"
-	"flock.fritzlab.net/flock/plugins/cni"
 )
-
-func attachment(containerID string) cni.Attachment {
-	return cni.Attachment{Network: "flock", ContainerID: containerID, IfName: "eth0"}
-}
-
-func TestIdentify(t *testing.T) {
-	s, err := identify(attachment("c1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := fmt.Sprint(s.HostName, " ", s.Alias, " ", s.IfName, " ", s.PodMAC)
-	if want := "flock8829dfd9 flock:flock/c1/eth0 eth0 36:1f:02:ea:cd:da"; got != want {
-		t.Errorf("identify = %s, want %s: a pod must keep its MAC address over an upgrade", got, want)
-	}
-	if _, err := identify(attachment(strings.Repeat("c", 300))); err == nil {
-		t.Error("identify of a name that no alias can hold: no error")
-	}
-}
-
-func TestPodMACIsLocalUnicast(t *testing.T) {
-	seen := map[string]bool{}
-	for i := range 1000 {
-		mac := podMAC(fmt.Sprint("flock:flock/", i, "/eth0"))
-		if mac[0]&3 != 2 {
-			t.Fatalf("podMAC = %s, which is not locally administered unicast", mac)
-		}
-		seen[mac.String()] = true
-	}
-	if len(seen) != 1000 {
-		t.Errorf("1000 attachments have %d MAC addresses", len(seen))
-	}
-}
 
 // ip makes an address of a result; lo of 0 attributes it to the first interface, lo.
 func ip(address string, lo ...int) *current.IPConfig {

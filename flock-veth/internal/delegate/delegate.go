@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -28,6 +29,9 @@ type Plugin struct {
 	Config     []byte
 }
 
+// ErrNotFound says that there is no plugin of the type.
+var ErrNotFound = errors.New("no such plugin")
+
 // Add runs the plugin's ADD and returns its result. After a failure the caller owes the plugin a DEL.
 func (p Plugin) Add(ctx context.Context) (*current.Result, error) {
 	out, err := p.run(ctx, "ADD")
@@ -44,17 +48,32 @@ func (p Plugin) Run(ctx context.Context, verb string) error {
 }
 
 func (p Plugin) decode(out []byte) (*current.Result, error) {
-	raw := struct {
-		CNIVersion string `json:"cniVersion"`
-	}{p.CNIVersion} // what an absent version means here
-	if err := json.Unmarshal(out, &raw); err != nil {
-		return nil, fmt.Errorf("read the result of ipam plugin %s: %w", p.Type, err)
-	}
-	result, err := create.Create(raw.CNIVersion, out)
+	result, err := p.parse(out)
 	if err != nil {
 		return nil, fmt.Errorf("read the result of ipam plugin %s: %w", p.Type, err)
 	}
 	return current.NewResultFromResult(result)
+}
+
+// parse takes a result that leaves its version out for one of the configuration's.
+func (p Plugin) parse(out []byte) (types.Result, error) {
+	var keys map[string]any
+	if err := json.Unmarshal(out, &keys); err != nil {
+		return nil, err
+	}
+	version, _ := keys["cniVersion"].(string)
+	if version != "" {
+		return create.Create(version, out)
+	}
+	if keys == nil {
+		return nil, errors.New("it is null")
+	}
+	keys["cniVersion"] = p.CNIVersion
+	completed, err := json.Marshal(keys)
+	if err != nil {
+		return nil, err
+	}
+	return create.Create(p.CNIVersion, completed)
 }
 
 func (p Plugin) run(ctx context.Context, verb string) ([]byte, error) {
@@ -85,7 +104,7 @@ func (p Plugin) failure(verb string, out []byte, err error) error {
 // find returns the first executable of the plugin's name.
 func (p Plugin) find(dirs []string) (string, error) {
 	if p.Type == "" || strings.ContainsRune(p.Type, os.PathSeparator) {
-		return "", fmt.Errorf("find ipam plugin %q: not the name of a plugin", p.Type)
+		return "", fmt.Errorf("find ipam plugin %q: %w: not the name of a plugin", p.Type, ErrNotFound)
 	}
 	for _, dir := range dirs {
 		path := filepath.Join(dir, p.Type)
@@ -93,5 +112,5 @@ func (p Plugin) find(dirs []string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("find ipam plugin %s: in none of CNI_PATH's folders %s", p.Type, strings.Join(dirs, ", "))
+	return "", fmt.Errorf("find ipam plugin %s: %w in CNI_PATH's folders %s", p.Type, ErrNotFound, strings.Join(dirs, ", "))
 }

@@ -10,6 +10,7 @@ import (
 
 	"flock.fritzlab.net/flock/flock-veth/internal/sysctl"
 	"flock.fritzlab.net/flock/flock-veth/internal/wire"
+	"flock.fritzlab.net/flock/internal/rtnl"
 )
 
 // ErrIfNameExists says that the pod has an interface of the wanted name which is not this attachment's,
@@ -95,8 +96,8 @@ func setUp(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
 	if err := guard(link, s.has6()); err != nil {
 		return err
 	}
-	reqs := []*wire.Request{wire.SetUp(link.Dev, wire.Settings{
-		Alias: s.Alias, Router: s.has4(), NoLinkLocal: link.IPv6.Exists})}
+	reqs := []*wire.Request{wire.Set(link.Dev, wire.Settings{
+		Alias: s.Alias, Group: rtnl.LinkGroup, Router: s.has4(), NoLinkLocal: link.IPv6.Exists, Up: true})}
 	if s.has4() {
 		reqs = append(reqs, wire.NoProxyDelay(link.Dev))
 	}
@@ -105,7 +106,7 @@ func setUp(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
 	if err := host.Do(reqs...); err != nil {
 		return err
 	}
-	return netns.visit(host, func(pod *wire.Conn) error {
+	err := netns.visit(host, func(pod *wire.Conn) error {
 		if link.IPv6.Exists {
 			if err := quiet(s); err != nil {
 				return err
@@ -113,17 +114,26 @@ func setUp(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
 		}
 		return pod.Do(s.podRequests(wire.Dev{Index: link.Peer, Name: s.IfName}, link.IPv6.Exists)...)
 	})
+	if err != nil {
+		return err
+	}
+	// The pod's side brought the host's its carrier. Without it the host drops packets and its routes
+	// count as down until a worker of the kernel gets to it; being asked, newer kernels do it at once.
+	return host.Do(wire.GetLink(link.Name))
 }
 
 func (s Spec) podRequests(pod wire.Dev, ipv6 bool) []*wire.Request {
-	reqs := []*wire.Request{
-		wire.SetUp(wire.Loopback, wire.Settings{}),
-		wire.SetUp(pod, wire.Settings{NoLinkLocal: ipv6}),
+	reqs := []*wire.Request{wire.Set(wire.Loopback, wire.Settings{Up: true})}
+	if ipv6 {
+		reqs = append(reqs, wire.Set(pod, wire.Settings{NoLinkLocal: true}))
 	}
-	reqs = appendAll(reqs, s.podNeighs(pod))
+	reqs = append(reqs, wire.Set(pod, wire.Settings{Up: true}))
+	// Addresses first: packets to an IPv6 one are taken in when a worker of the kernel has seen it, which
+	// happens while the rest is done.
 	reqs = appendAll(reqs, s.podAddrs(pod))
-	reqs = appendAll(reqs, s.podRoutes(pod))
-	return appendAll(reqs, s.loAddrs())
+	reqs = appendAll(reqs, s.loAddrs())
+	reqs = appendAll(reqs, s.podNeighs(pod))
+	return appendAll(reqs, s.podRoutes(pod))
 }
 
 func appendAll[T interface{ Add() *wire.Request }](reqs []*wire.Request, objects []T) []*wire.Request {

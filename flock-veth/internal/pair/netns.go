@@ -18,8 +18,21 @@ type Netns struct {
 	fd   int
 }
 
-// OpenNetns opens the network namespace at a path.
+// OpenNetns opens the network namespace at a path and waits until no other process has it open by this
+// function: requests for one pod take turns.
 func OpenNetns(path string) (*Netns, error) {
+	n, err := openShared(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(n.fd, unix.LOCK_EX); err != nil {
+		n.Close()
+		return nil, fmt.Errorf("lock network namespace %s: %w", path, err)
+	}
+	return n, nil
+}
+
+func openShared(path string) (*Netns, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open network namespace %s: %w", path, err)
@@ -27,7 +40,7 @@ func OpenNetns(path string) (*Netns, error) {
 	return &Netns{path: path, fd: fd}, nil
 }
 
-// Close forgets the namespace.
+// Close lets the namespace go.
 func (n *Netns) Close() { unix.Close(n.fd) }
 
 // visit calls f inside the namespace, with a netlink socket that belongs to it, and comes back to that

@@ -79,17 +79,20 @@ func (s Spec) host(c *wire.Conn) (wire.Link, error) {
 	return link, nil
 }
 
-// owns returns nil for the attachment's link on the host. That includes one without an alias yet, as
-// a process leaves it that dies in the midst of an ADD.
+// owns returns nil for the attachment's link on the host, be it a draft.
 func (s Spec) owns(link wire.Link) error {
-	unnamed := link.Alias == "" && link.Kind == "veth" && link.Group == rtnl.LinkGroup && link.MAC == HostMAC
-	if link.Name == s.HostName && (link.Alias == s.Alias || unnamed) {
+	if link.Name == s.HostName && (link.Alias == s.Alias || isDraft(link, s.Draft)) {
 		return nil
 	}
 	if other, ok := rtnl.ParseAlias(link.Alias); ok {
 		return fmt.Errorf("%w: its alias names the attachment %s", ErrTaken, other)
 	}
 	return fmt.Errorf("%w: it is a link named %s of kind %q with alias %q", ErrTaken, link.Name, link.Kind, link.Alias)
+}
+
+// isDraft tells whether a link on the host is a pair of the group's network that was never finished.
+func isDraft(link wire.Link, group int) bool {
+	return link.Alias == "" && link.Kind == "veth" && link.Group == group && link.MAC == HostMAC
 }
 
 func find(c *wire.Conn, name string) (wire.Link, error) {

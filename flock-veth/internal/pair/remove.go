@@ -9,8 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flock.fritzlab.net/flock/flock-veth/internal/wire"
-	"flock.fritzlab.net/flock/internal/rtnl"
-	"flock.fritzlab.net/flock/plugins/cni"
 )
 
 // Remove deletes the attachment's pair, and its anycast addresses from the pod's lo where netns, which may
@@ -87,21 +85,4 @@ func clearLoopback(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error 
 		}
 		return strip(pod, hostPrefixes(wire.Loopback, ips))
 	})
-}
-
-// Sweep deletes the pairs of a network whose attachments are not valid. It stops at nothing: its error
-// joins those of all the links that it could not delete.
-func Sweep(host *wire.Conn, network string, valid func(cni.Attachment) bool) error {
-	links, err := list(host, wire.ListVeths(), wire.ParseLink)
-	if err != nil {
-		return err
-	}
-	var failed error
-	for _, link := range links {
-		owner, ours := rtnl.ParseAlias(link.Alias)
-		if ours && link.Group == rtnl.LinkGroup && owner.Network == network && !valid(owner) {
-			failed = errors.Join(failed, remove(host, link.Dev))
-		}
-	}
-	return failed
 }

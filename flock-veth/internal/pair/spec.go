@@ -5,10 +5,13 @@
 package pair
 
 import (
+	"encoding/binary"
+	"hash/fnv"
 	"net/netip"
 
 	"flock.fritzlab.net/flock/flock-veth/internal/wire"
 	"flock.fritzlab.net/flock/internal/rtnl"
+	"flock.fritzlab.net/flock/plugins/cni"
 )
 
 // The host side of every pair has one address of each family and one MAC address, so that nothing on the
@@ -25,11 +28,49 @@ type Spec struct {
 	Alias    string // names the attachment
 	IfName   string
 	PodMAC   wire.MAC
+	Draft    int // the link group of the host side until its alias names the attachment
 	MTU      int
 	Unicast  []netip.Addr // on IfName
 	Anycast  []netip.Addr // on the pod's lo
 	// Routes are the pod's, through the gateway of their family; Dev and Via are left out.
 	Routes []wire.Route
+}
+
+// Identify returns the part of the spec that follows from the attachment alone. A name that no alias can
+// hold is an error.
+func Identify(a cni.Attachment) (Spec, error) {
+	alias, err := rtnl.Alias(a)
+	if err != nil {
+		return Spec{}, err
+	}
+	return Spec{
+		HostName: rtnl.HostName(a.ContainerID, a.IfName),
+		Alias:    alias,
+		IfName:   a.IfName,
+		PodMAC:   podMAC(alias),
+		Draft:    draftGroup(a.Network),
+	}, nil
+}
+
+// draftGroup is the link group that a pair of the network is created in. The kernel takes an alias only
+// in a second message, with which the pair moves to flock's group; one that is found in this group was
+// left by a process that died between the two.
+func draftGroup(network string) int {
+	hash := fnv.New32a()
+	hash.Write([]byte(network))
+	return int(hash.Sum32()>>2 | 1<<30) // away from the numbers that people choose
+}
+
+// podMAC is the same for an attachment whenever it is made: a locally administered unicast address out
+// of the FNV-1a-64 hash of its name.
+func podMAC(alias string) wire.MAC {
+	hash := fnv.New64a()
+	hash.Write([]byte(alias))
+	var sum [8]byte
+	binary.BigEndian.PutUint64(sum[:], hash.Sum64())
+	mac := wire.MAC(sum[2:])
+	mac[0] = mac[0]&^1 | 2
+	return mac
 }
 
 // primary is the interface whose routes win over those of a pod's other attachments.
@@ -54,7 +95,7 @@ func hasFamily(addrs []netip.Addr, is func(netip.Addr) bool) bool {
 
 // hostEnd and podEnd are the two links as the create message takes them.
 func (s Spec) hostEnd() wire.Link {
-	return wire.Link{Dev: wire.Dev{Name: s.HostName}, MAC: HostMAC, MTU: s.MTU, Group: rtnl.LinkGroup}
+	return wire.Link{Dev: wire.Dev{Name: s.HostName}, MAC: HostMAC, MTU: s.MTU, Group: s.Draft}
 }
 
 func (s Spec) podEnd() wire.Link {

@@ -47,44 +47,6 @@ func Dial() (*Conn, error) {
 // Close releases the socket.
 func (c *Conn) Close() { unix.Close(c.fd) }
 
-// Name returns the name of the link of an index.
-func (c *Conn) Name(index int) (string, error) {
-	ifr, err := unix.NewIfreq("")
-	if err != nil {
-		return "", err
-	}
-	ifr.SetUint32(uint32(index))
-	if err := unix.IoctlIfreq(c.fd, unix.SIOCGIFNAME, ifr); err != nil {
-		return "", fmt.Errorf("get the name of link %d: %w", index, err)
-	}
-	return ifr.Name(), nil
-}
-
-// MTU returns the MTU of the link of an index. Unlike a netlink message it waits for nobody's lock.
-func (c *Conn) MTU(index int) (int, error) {
-	name, err := c.Name(index)
-	if err != nil {
-		return 0, err
-	}
-	ifr, err := unix.NewIfreq(name)
-	if err != nil {
-		return 0, err
-	}
-	if err := unix.IoctlIfreq(c.fd, unix.SIOCGIFMTU, ifr); err != nil {
-		return 0, fmt.Errorf("get the MTU of link %s: %w", name, err)
-	}
-	return int(ifr.Uint32()), nil
-}
-
-// Netns returns a file descriptor of the socket's network namespace, for the caller to close.
-func (c *Conn) Netns() (int, error) {
-	fd, err := unix.IoctlRetInt(c.fd, unix.SIOCGSKNS)
-	if err != nil {
-		return 0, fmt.Errorf("get the network namespace of a netlink socket: %w", err)
-	}
-	return fd, nil
-}
-
 // Answer is what the kernel says to one request: an error, or the object that a get asked for.
 type Answer struct {
 	Data []byte

@@ -28,8 +28,7 @@ type MAC [6]byte
 // String returns the address in the usual colon notation.
 func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 
-// Link is a network device with what flock sets or looks at. Peer is the index of a veth's other end in
-// its own network namespace.
+// Link is a network device with what flock sets or looks at.
 type Link struct {
 	Dev
 	Kind  string
@@ -38,9 +37,12 @@ type Link struct {
 	MTU   int
 	Group int
 	Up    bool
-	Peer  int
-	IPv4  Inet4
-	IPv6  Inet6
+	// Peer is the index of a veth's other end in its own network namespace, and PeerNetns the number
+	// that this namespace has for that one, -1 where it has none.
+	Peer      int
+	PeerNetns int
+	IPv4      Inet4
+	IPv6      Inet6
 }
 
 // Inet4 is a device's IPv4 configuration, net.ipv4.conf.DEV.
@@ -67,7 +69,7 @@ const (
 	devconf6Forwarding = 0
 	devconf6AcceptRA   = 3
 	devconf6Autoconf   = 5
-	devconf6Disabled   = 25
+	devconf6Disabled   = 26
 )
 
 // CreateVeth makes a pair: host in the socket's network namespace, peer in the one that netns is a file
@@ -100,28 +102,38 @@ func (l Link) identity() []nl.NetlinkRequestData {
 	}
 }
 
-// Settings is what SetUp gives a link besides the flag: an alias if there is one, and the parts of the
+// Settings is what Set gives a link: an alias and a group if they are not zero, and the parts of the
 // device's configuration that the kernel takes by netlink.
 type Settings struct {
 	Alias string
+	Group int
 	// Router switches IPv4 forwarding and proxy_arp on.
 	Router bool
-	// NoLinkLocal keeps the kernel from making an IPv6 link-local address; false leaves it as it is.
+	// NoLinkLocal keeps the kernel from making an IPv6 link-local address; false leaves it as it is. The
+	// kernel sets a link up before it heeds this, so a link that gets a carrier by it needs two messages.
 	NoLinkLocal bool
+	// Up sets the link up; false leaves it as it is.
+	Up bool
 }
 
-// SetUp applies the settings and sets the link up, in one message.
-func SetUp(d Dev, s Settings) *Request {
+// Set applies the settings in one message.
+func Set(d Dev, s Settings) *Request {
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index, msg.Flags, msg.Change = int32(d.Index), unix.IFF_UP, unix.IFF_UP
+	msg.Index = int32(d.Index)
+	if s.Up {
+		msg.Flags, msg.Change = unix.IFF_UP, unix.IFF_UP
+	}
 	parts := []nl.NetlinkRequestData{msg}
 	if s.Alias != "" {
 		parts = append(parts, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(s.Alias)))
 	}
+	if s.Group != 0 {
+		parts = append(parts, uint32Attr(unix.IFLA_GROUP, s.Group))
+	}
 	if s.Router || s.NoLinkLocal {
 		parts = append(parts, s.families())
 	}
-	return newRequest("set up", d, unix.RTM_SETLINK, 0, parts...)
+	return newRequest("configure", d, unix.RTM_SETLINK, 0, parts...)
 }
 
 func (s Settings) families() *nl.RtAttr {
@@ -163,7 +175,7 @@ func ParseLink(b []byte) (Link, error) {
 	if len(b) < unix.SizeofIfInfomsg {
 		return Link{}, short("a link", b)
 	}
-	l := Link{Dev: Dev{Index: int(binary.NativeEndian.Uint32(b[4:]))}}
+	l := Link{Dev: Dev{Index: int(binary.NativeEndian.Uint32(b[4:]))}, PeerNetns: -1}
 	l.Up = binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0
 	for kind, value := range attrs(b[unix.SizeofIfInfomsg:]) {
 		switch kind {
@@ -179,6 +191,8 @@ func ParseLink(b []byte) (Link, error) {
 			l.Group = uint32Of(value)
 		case unix.IFLA_LINK:
 			l.Peer = uint32Of(value)
+		case unix.IFLA_LINK_NETNSID:
+			l.PeerNetns = uint32Of(value)
 		case unix.IFLA_LINKINFO:
 			l.Kind = unix.ByteSliceToString(find(value, unix.IFLA_INFO_KIND))
 		case unix.IFLA_AF_SPEC:
