@@ -24,12 +24,15 @@ func Load(path string) (*NodeConfig, error) {
 	return config, nil
 }
 
+// decodeNoise is of no use to who wrote YAML.
+var decodeNoise = strings.NewReplacer("error unmarshaling JSON: ", "", "error converting YAML to JSON: ", "",
+	"while decoding JSON: ", "", "json: ", "", "yaml: ", "")
+
 // Decode reads a NodeConfig from YAML, as strictly as [Load].
 func Decode(text []byte) (*NodeConfig, error) {
 	config := new(NodeConfig)
 	if err := yaml.UnmarshalStrict(text, config); err != nil {
-		return nil, fmt.Errorf("decode YAML: %s: correct or remove the key",
-			strings.TrimPrefix(err.Error(), "error unmarshaling JSON: "))
+		return nil, fmt.Errorf("decode YAML: %s", decodeNoise.Replace(err.Error()))
 	}
 	if config.APIVersion != APIVersion || config.Kind != Kind {
 		return nil, fmt.Errorf("apiVersion %.60q and kind %.60q: write apiVersion: %s and kind: %s",

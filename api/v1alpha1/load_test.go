@@ -66,7 +66,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"other kind", "kind: NodeConfig", "kind: Node", "write apiVersion: flock.fritzlab.net/v1alpha1 and kind: NodeConfig"},
 		{"no version", "apiVersion: flock.fritzlab.net/v1alpha1", "", "write apiVersion"},
 		{"wrong type", "mtu: 9000", "mtu: large", "mtu"},
-		{"number without unit", "coolDown: 60s", "coolDown: 60", "correct"},
+		{"number without unit", "coolDown: 60s", "coolDown: 60", "decode YAML"},
 		{"not YAML", "spec:", "spec: [", "decode YAML"},
 		{"empty", document, "", "write apiVersion"},
 	} {

@@ -44,6 +44,9 @@ type Input struct {
 	Passwords map[string]password.Password
 }
 
+// Peers returns how many peers the configuration has, those left out apart.
+func (in Input) Peers() int { return len(newView(in).Peers) }
+
 // Render returns bird.conf. The same input in any order gives the same text.
 func Render(in Input) ([]byte, error) {
 	var out bytes.Buffer

@@ -71,6 +71,27 @@ func (d Dir) Read(ref v1alpha1.SecretKeyRef) (Password, error) {
 	return p, nil
 }
 
+// ReadAll returns the passwords of a NodeConfig's peers, by peer, and why those that could not be read
+// could not.
+func (d Dir) ReadAll(c *v1alpha1.Config) (map[string]Password, map[string]error) {
+	passwords, errs := map[string]Password{}, map[string]error{}
+	if c.BGP == nil {
+		return passwords, errs
+	}
+	for _, peer := range c.BGP.Peers {
+		if peer.Password == nil {
+			continue
+		}
+		p, err := d.Read(*peer.Password)
+		if err != nil {
+			errs[peer.Name] = err
+			continue
+		}
+		passwords[peer.Name] = p
+	}
+	return passwords, errs
+}
+
 func (d Dir) read(ref v1alpha1.SecretKeyRef) (string, error) {
 	if d == "" {
 		return "", errors.New("no --password-dir is given")

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/daemon"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/watch"
+	"flock.fritzlab.net/flock/internal/rtnl"
+	"flock.fritzlab.net/flock/internal/store"
+)
+
+func newCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "birdd",
+		Short: "Keep a node's BIRD and summary routes as its NodeConfig says",
+		Long: `birdd keeps a node's BIRD and summary routes as its NodeConfig says.
+
+It renders BIRD's configuration, lets BIRD check it and loads it; it installs one
+route for each pool in the main table and one in the announcement table, which
+BIRD announces. It never starts or stops BIRD, and when birdd itself stops
+everything stays as it is.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	c.AddCommand(newRun(), newRender(), newStatus(), newBootstrap())
+	return c
+}
+
+// tableFlag adds the flag of the announcement table.
+func tableFlag(c *cobra.Command, table *uint32) {
+	c.Flags().Uint32Var(table, "table", rtnl.TableAnnounce, "kernel table that holds what to announce")
+}
+
+func configFlag(c *cobra.Command, file *string) {
+	c.Flags().StringVar(file, "config", "/etc/flock/nodeconfig.yaml", "file with the NodeConfig")
+}
+
+func stateDirFlag(c *cobra.Command, dir *string) {
+	c.Flags().StringVar(dir, "state-dir", store.DefaultDir, "folder of flock's sockets and store; BIRD's control socket is bird.ctl in it")
+}
+
+func passwordDirFlag(c *cobra.Command, dir *string) {
+	c.Flags().StringVar(dir, "password-dir", "", "folder with the passwords that passwordSecretRef names: one folder a Secret, one file a key, closed to everybody else")
+}
+
+// checkTable refuses the tables that the kernel forwards by: their routes would all be announced.
+func checkTable(table uint32) error {
+	if table == 0 || table >= unix.RT_TABLE_DEFAULT && table <= unix.RT_TABLE_LOCAL {
+		return fmt.Errorf("--table %d is one that the kernel forwards by: take one that no rule looks up", table)
+	}
+	return nil
+}
+
+func newRun() *cobra.Command {
+	var o daemon.Options
+	var passwords string
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Follow the NodeConfig until stopped",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkTable(o.Table); err != nil {
+				return err
+			}
+			o.PasswordDir = password.Dir(passwords)
+			o.Log = slog.New(slog.NewJSONHandler(c.OutOrStdout(), nil))
+			return daemon.Run(c.Context(), o)
+		},
+	}
+	configFlag(c, &o.ConfigFile)
+	stateDirFlag(c, &o.StateDir)
+	passwordDirFlag(c, &passwords)
+	tableFlag(c, &o.Table)
+	c.Flags().StringVar(&o.BirdConf, "bird-conf", "/etc/flock/bird/bird.conf", "BIRD's configuration file, as birdd and BIRD see it; made if it is missing")
+	c.Flags().DurationVar(&o.Patience, "patience", 2*time.Minute, "how long a new configuration may be without a session, where there was one before, until it is undone")
+	c.Flags().StringVar(&o.Listen, "listen", "", "address to serve /healthz and /readyz on, such as 127.0.0.1:7273; empty for none")
+	return c
+}
+
+func newRender() *cobra.Command {
+	var file, passwords string
+	var table uint32
+	c := &cobra.Command{
+		Use:   "render",
+		Short: "Print the bird.conf of a NodeConfig, passwords included",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkTable(table); err != nil {
+				return err
+			}
+			config, err := source.Read(file)
+			if err != nil {
+				return err
+			}
+			own, err := ownAddresses()
+			if err != nil {
+				return err
+			}
+			secrets, errs := password.Dir(passwords).ReadAll(config)
+			for peer, err := range errs {
+				fmt.Fprintf(c.ErrOrStderr(), "birdd: peer %s is left out: %v\n", peer, err)
+			}
+			conf, err := birdconf.Render(birdconf.Input{Config: config, Table: table, Own: own, Passwords: secrets})
+			if err != nil {
+				return err
+			}
+			_, err = c.OutOrStdout().Write(conf)
+			return err
+		},
+	}
+	configFlag(c, &file)
+	passwordDirFlag(c, &passwords)
+	tableFlag(c, &table)
+	return c
+}
+
+func ownAddresses() ([]netip.Addr, error) {
+	h, err := rtnl.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	return watch.Addresses(h)
+}
+
+func newStatus() *cobra.Command {
+	var stateDir, output string
+	var table uint32
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show sessions, summaries and announced addresses, whether birdd runs or not",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if output != "table" && output != "json" {
+				return fmt.Errorf("--output %q is neither table nor json", output)
+			}
+			report, err := status.Collect(c.Context(), stateDir, table)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return report.WriteJSON(c.OutOrStdout())
+			}
+			return report.WriteTable(c.OutOrStdout())
+		},
+	}
+	stateDirFlag(c, &stateDir)
+	tableFlag(c, &table)
+	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return c
+}
+
+func newBootstrap() *cobra.Command {
+	return &cobra.Command{
+		Use:   "bootstrap",
+		Short: "Print a bird.conf for BIRD to start with before birdd has rendered one",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := c.OutOrStdout().Write(birdconf.Bootstrap)
+			return err
+		},
+	}
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package daemon is what "birdd run" does: a list of tasks around the NodeConfig.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/task"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/watch"
+	"flock.fritzlab.net/flock/internal/hint"
+	"flock.fritzlab.net/flock/internal/rtnl"
+	"flock.fritzlab.net/flock/internal/store"
+)
+
+// Options say where everything is.
+type Options struct {
+	// ConfigFile is the NodeConfig, BirdConf the file that BIRD reads.
+	ConfigFile, BirdConf string
+	StateDir             string
+	// PasswordDir may be empty where no peer has a password.
+	PasswordDir password.Dir
+	// Table is the announcement table.
+	Table uint32
+	// Patience is how long a new configuration may be without a session where there was one before.
+	Patience time.Duration
+	// Listen is the address of the health endpoints, empty for none.
+	Listen string
+	Log    *slog.Logger
+}
+
+// daemon is what the tasks share.
+type daemon struct {
+	Options
+	problems  *problems
+	config    atomic.Pointer[v1alpha1.Config]
+	files     task.Trigger // the NodeConfig's file may have changed
+	summaries task.Trigger // the summaries may differ from the NodeConfig's
+	speaker   *speaker
+}
+
+// Run works until the context ends, and then leaves everything as it is.
+func Run(ctx context.Context, o Options) error {
+	if err := prepare(o); err != nil {
+		return err
+	}
+	handle, err := rtnl.Open()
+	if err != nil {
+		return err
+	}
+	defer handle.Close()
+	conn, err := rtnl.Dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	d := newDaemon(o, handle)
+	tasks, err := d.tasks(ctx, summary.NewKeeper(conn, store.Store{Dir: o.StateDir}))
+	if err != nil {
+		return err
+	}
+	d.takeConfig() // so that no other task begins with nothing to do
+	o.Log.Info("birdd runs", "config", o.ConfigFile, "birdConf", o.BirdConf, "stateDir", o.StateDir, "table", o.Table)
+	return task.Run(ctx, tasks...)
+}
+
+// prepare makes the state folder, and gives BIRD something to start with.
+func prepare(o Options) error {
+	if err := os.MkdirAll(o.StateDir, 0o755); err != nil {
+		return fmt.Errorf("make the state folder: %w", err)
+	}
+	_, err := os.Stat(o.BirdConf)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return reload.Write(o.BirdConf, birdconf.Bootstrap)
+}
+
+func newDaemon(o Options, handle *netlink.Handle) *daemon {
+	d := &daemon{Options: o, problems: newProblems(o.Log, o.StateDir), files: task.NewTrigger(), summaries: task.NewTrigger()}
+	d.speaker = &speaker{
+		log: o.Log, problems: d.problems, config: d.config.Load, passwords: o.PasswordDir, table: o.Table,
+		own: func() ([]netip.Addr, error) { return watch.Addresses(handle) },
+		loader: &reload.Loader{
+			File: o.BirdConf, Socket: filepath.Join(o.StateDir, status.ControlSocket), Patience: o.Patience, Now: time.Now,
+		},
+		trigger: task.NewTrigger(),
+	}
+	return d
+}
+
+// tasks opens what can fail for good before anything runs.
+func (d *daemon) tasks(ctx context.Context, keeper *summary.Keeper) ([]task.Task, error) {
+	files, err := source.Watch(d.ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := watch.Open()
+	if err != nil {
+		return nil, err
+	}
+	kernel.Summary, kernel.Address = d.summaries.Fire, d.speaker.changed
+	hints, err := hint.Listen(d.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	tasks := []task.Task{
+		task.Func("config file", func(ctx context.Context) error { return files.Run(ctx, d.files.Fire) }),
+		task.Func("config", d.keepConfig),
+		task.Func("kernel", kernel.Run),
+		task.Func("hints", func(ctx context.Context) error { return d.takeHints(ctx, hints) }),
+		task.Func("summaries", func(ctx context.Context) error { return d.keepSummaries(ctx, keeper) }),
+		d.speaker,
+	}
+	if d.Listen == "" {
+		return tasks, nil
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", d.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for health checks: %w", err)
+	}
+	return append(tasks, task.Func("health", func(ctx context.Context) error { return d.serveHealth(ctx, listener) })), nil
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/task"
+)
+
+// The rhythm of the speaker: reloads are at least reloadRest apart, a BIRD that was started again is
+// found within birdInterval, and what no event tells of, a changed password, within renderInterval.
+const (
+	reloadRest     = 500 * time.Millisecond
+	birdInterval   = 2 * time.Second
+	renderInterval = 30 * time.Second
+	birdPatience   = 10 * time.Second
+)
+
+// speaker is the task that keeps BIRD's configuration as the NodeConfig says.
+type speaker struct {
+	log       *slog.Logger
+	problems  *problems
+	config    func() *v1alpha1.Config
+	own       func() ([]netip.Addr, error)
+	passwords password.Dir
+	table     uint32
+	loader    *reload.Loader
+
+	trigger  task.Trigger
+	outdated atomic.Bool
+	rendered time.Time
+	text     reload.Text
+}
+
+func (s *speaker) Name() string { return "bird" }
+
+// changed has the configuration rendered again: the NodeConfig, a password or an address has changed.
+func (s *speaker) changed() {
+	s.outdated.Store(true)
+	s.trigger.Fire()
+}
+
+func (s *speaker) Run(ctx context.Context) error {
+	s.outdated.Store(true)
+	return task.Loop(ctx, s.trigger, reloadRest, birdInterval, s.keep)
+}
+
+func (s *speaker) keep(ctx context.Context) {
+	config := s.config()
+	if config == nil {
+		return
+	}
+	if s.outdated.Swap(false) || time.Since(s.rendered) >= renderInterval {
+		if err := s.render(config); err != nil {
+			s.outdated.Store(true)
+			s.problems.set(areaBird, err)
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, birdPatience)
+	defer cancel()
+	outcome, err := s.loader.Ensure(ctx, s.text)
+	switch outcome {
+	case reload.Waiting:
+		s.trigger.Fire()
+		return
+	case reload.Loaded:
+		s.log.Info("BIRD has loaded its configuration", "file", s.loader.File)
+	}
+	s.problems.set(areaBird, err)
+}
+
+func (s *speaker) render(config *v1alpha1.Config) error {
+	own, err := s.own()
+	if err != nil {
+		return err
+	}
+	in := birdconf.Input{Config: config, Table: s.table, Own: own, Passwords: s.readPasswords(config)}
+	conf, err := birdconf.Render(in)
+	if err != nil {
+		return err
+	}
+	s.text = reload.Text{Conf: conf, Peers: in.Peers()}
+	s.rendered = time.Now()
+	return nil
+}
+
+// readPasswords returns the passwords that can be read. A peer is not rendered without its own.
+func (s *speaker) readPasswords(config *v1alpha1.Config) map[string]password.Password {
+	passwords, errs := s.passwords.ReadAll(config)
+	var names []string
+	for peer, err := range errs {
+		names = append(names, peer)
+		s.problems.set(areaPeer(peer), fmt.Errorf("left out: %w", err))
+	}
+	s.problems.keepPeers(names)
+	return passwords
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// WriteJSON writes the report as one JSON object.
+func (r *Report) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+// WriteTable writes the report for people.
+func (r *Report) WriteTable(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if r.BIRD.Error != "" {
+		fmt.Fprintf(t, "BIRD does not answer: %s\n\n", r.BIRD.Error)
+	} else {
+		fmt.Fprintf(t, "%s, router ID %s\n\n", r.BIRD.Version, r.BIRD.RouterID)
+	}
+	fmt.Fprintln(t, "PEER\tADDRESS\tAS\tSTATE\tSINCE\tRECEIVED\tEXPORTED\tLAST ERROR")
+	for _, s := range r.Sessions {
+		address := "-"
+		if s.Address.IsValid() {
+			address = s.Address.String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\n",
+			s.Peer, address, s.ASN, s.State, s.Since, s.Received, s.Exported, cmp.Or(s.LastError, "-"))
+	}
+	fmt.Fprintln(t, "\nSUMMARY\tMAIN TABLE\tANNOUNCED\tSENT TO")
+	for _, s := range r.Summaries {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Prefix, cmp.Or(s.Main, "missing"), yesNo(s.Announced), cmp.Or(strings.Join(s.SentTo, ", "), "nobody"))
+	}
+	fmt.Fprintln(t, "\nADDRESS\tKIND\tLINKS")
+	for _, a := range r.Addresses {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", a.Address, kind(a), strings.Join(a.Links, ", "))
+	}
+	for i, p := range r.Problems {
+		if i == 0 {
+			fmt.Fprintln(t, "\nPROBLEM\tSINCE\tTEXT")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", p.Area, p.Since.Format("2006-01-02 15:04:05Z07:00"), p.Text)
+	}
+	return t.Flush()
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func kind(a Address) string {
+	if a.Anycast {
+		return "anycast"
+	}
+	return "unicast"
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func report() *Report {
+	return &Report{
+		BIRD: BIRD{Version: "BIRD 2.0.12", RouterID: "10.0.0.1"},
+		Sessions: []Session{
+			{Peer: "tor-a", Protocol: "peer_tor_a", Address: netip.MustParseAddr("2001:db8::a"), ASN: 64500, State: "Established",
+				Since: "2026-11-23 14:31:56", Received: 1, Exported: 2},
+			{Peer: "tor-b", Protocol: "dyn_tor_b_1", Address: netip.MustParseAddr("fe80::b%eth1"), ASN: 64500, State: "Active",
+				Since: "2026-11-23 14:31:55", LastError: "Socket: Connection refused"},
+			{Peer: "tor-c", Protocol: "peer_tor_c", ASN: 64500, State: "Passive", Since: "2026-11-23 14:31:55"},
+		},
+		Summaries: []Summary{
+			{Prefix: netip.MustParsePrefix("192.0.2.0/26"), Main: "unreachable", Announced: false, SentTo: []string{}},
+			{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Announced: true, SentTo: []string{"peer_tor_a", "dyn_tor_b_1"}},
+		},
+		Addresses: []Address{
+			{Address: netip.MustParseAddr("2001:db8:f::7"), Anycast: true, Links: []string{"flock0a1b2c3d", "flock4e5f6071"}},
+			{Address: netip.MustParseAddr("2001:db8:f::8"), Links: []string{"flock0a1b2c3d"}},
+		},
+		Problems: []Problem{{Area: "peer tor-d", Text: "left out", Since: time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)}},
+	}
+}
+
+func TestWriteTable(t *testing.T) {
+	const want = `BIRD 2.0.12, router ID 10.0.0.1
+
+PEER   ADDRESS       AS     STATE        SINCE                RECEIVED  EXPORTED  LAST ERROR
+tor-a  2001:db8::a   64500  Established  2026-11-23 14:31:56  1         2         -
+tor-b  fe80::b%eth1  64500  Active       2026-11-23 14:31:55  0         0         Socket: Connection refused
+tor-c  -             64500  Passive      2026-11-23 14:31:55  0         0         -
+
+SUMMARY          MAIN TABLE   ANNOUNCED  SENT TO
+192.0.2.0/26     unreachable  no         nobody
+2001:db8:1::/64  missing      yes        peer_tor_a, dyn_tor_b_1
+
+ADDRESS        KIND     LINKS
+2001:db8:f::7  anycast  flock0a1b2c3d, flock4e5f6071
+2001:db8:f::8  unicast  flock0a1b2c3d
+
+PROBLEM     SINCE                 TEXT
+peer tor-d  2026-11-23 14:00:00Z  left out
+`
+	var got strings.Builder
+	if err := report().WriteTable(&got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWriteTableWithoutBIRD(t *testing.T) {
+	r := &Report{BIRD: BIRD{Error: "connect: no such file"}}
+	var got strings.Builder
+	if err := r.WriteTable(&got); err != nil || !strings.HasPrefix(got.String(), "BIRD does not answer: connect: no such file\n") {
+		t.Errorf("%v\n%s", err, got.String())
+	}
+}
+
+func TestWriteJSON(t *testing.T) {
+	var text strings.Builder
+	if err := report().WriteJSON(&text); err != nil {
+		t.Fatal(err)
+	}
+	got := new(Report)
+	if err := json.Unmarshal([]byte(text.String()), got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(report(), got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

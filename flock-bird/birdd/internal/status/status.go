@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package status shows how the node announces: the sessions as BIRD tells, the routes as the kernel has
+// them, and the problems that a running birdd noted.
+package status
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The names of files in the state folder.
+const (
+	// ControlSocket is BIRD's.
+	ControlSocket = "bird.ctl"
+	// ProblemsFile is where birdd notes its problems, a list of [Problem] in JSON.
+	ProblemsFile = "birdd.json"
+)
+
+// Problem is something that birdd cannot get right at the moment.
+type Problem struct {
+	// Area is "NodeConfig", "summaries", "BIRD", or "peer" and its name.
+	Area  string    `json:"area"`
+	Text  string    `json:"text"`
+	Since time.Time `json:"since"`
+}
+
+// Report is the whole of it. Lists are in a stable order.
+type Report struct {
+	BIRD      BIRD      `json:"bird"`
+	Sessions  []Session `json:"sessions"`
+	Summaries []Summary `json:"summaries"`
+	Addresses []Address `json:"addresses"`
+	Problems  []Problem `json:"problems"`
+}
+
+// BIRD is the BIRD that was asked.
+type BIRD struct {
+	Version  string `json:"version,omitempty"`
+	RouterID string `json:"routerID,omitempty"`
+	// Error is why it did not answer.
+	Error string `json:"error,omitempty"`
+}
+
+// Session is one BGP session of a peer. An unnumbered peer has one for each router on its link, or one
+// that is passive.
+type Session struct {
+	Peer string `json:"peer"`
+	// Protocol is the session's name in BIRD.
+	Protocol string     `json:"protocol"`
+	Address  netip.Addr `json:"address,omitzero"`
+	ASN      uint32     `json:"asn"`
+	State    string     `json:"state"`
+	Since    string     `json:"since"`
+	// Received counts the prefixes that were taken, Exported those that were sent.
+	Received  int    `json:"received"`
+	Exported  int    `json:"exported"`
+	LastError string `json:"lastError,omitempty"`
+}
+
+// Summary is one pool's pair of routes.
+type Summary struct {
+	Prefix netip.Prefix `json:"prefix"`
+	// Main is the type of the route in the main table, empty if there is none; Announced tells whether
+	// there is one in the announcement table.
+	Main      string `json:"main,omitempty"`
+	Announced bool   `json:"announced"`
+	// SentTo are the protocols whose peers were sent the prefix.
+	SentTo []string `json:"sentTo"`
+}
+
+// Address is one that is announced alone.
+type Address struct {
+	Address netip.Addr `json:"address"`
+	Anycast bool       `json:"anycast"`
+	// Links are those that lead to the address on this node.
+	Links []string `json:"links"`
+}
+
+// birdPatience is how long BIRD may take to answer everything.
+const birdPatience = 5 * time.Second
+
+// Collect asks BIRD and the kernel. A BIRD that does not answer is part of the report, not an error.
+func Collect(ctx context.Context, stateDir string, table uint32) (*Report, error) {
+	r := &Report{Sessions: []Session{}}
+	var err error
+	if r.Problems, err = readProblems(filepath.Join(stateDir, ProblemsFile)); err != nil {
+		return nil, err
+	}
+	if err := r.askKernel(table); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, birdPatience)
+	defer cancel()
+	if err := r.askBIRD(ctx, filepath.Join(stateDir, ControlSocket)); err != nil {
+		r.BIRD.Error = err.Error()
+	}
+	return r, nil
+}
+
+// readProblems returns none where birdd has never run.
+func readProblems(path string) ([]Problem, error) {
+	text, err := os.ReadFile(path)
+	all := []Problem{}
+	if errors.Is(err, fs.ErrNotExist) {
+		return all, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read birdd's problems: %w", err)
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("read birdd's problems from %s: %w", path, err)
+	}
+	return all, nil
+}

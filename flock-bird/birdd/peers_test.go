@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv6"
+)
+
+// captureAdvertisement listens for a router advertisement on the link to the node; the function returns
+// its source.
+func (r *router) captureAdvertisement() func() string {
+	r.site.Helper()
+	var conn *icmp.PacketConn
+	must(r.site.T, r.Do(func() (err error) { conn, err = icmp.ListenPacket("ip6:ipv6-icmp", "::"); return err }))
+	r.site.Cleanup(func() { conn.Close() })
+	return func() string {
+		buf := make([]byte, 1500)
+		must(r.site.T, conn.SetReadDeadline(time.Now().Add(limit)))
+		for {
+			_, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return err.Error()
+			}
+			if ipv6.ICMPType(buf[0]) == ipv6.ICMPTypeRouterAdvertisement {
+				addr, _ := netip.ParseAddr(from.String())
+				return addr.WithZone("").String()
+			}
+		}
+	}
+}
+
+const secretSpec = `
+  pools: [{name: default6, cidr: "2001:db8:1::/64"}]
+  bgp:
+    localASN: 64512
+    peers: [{name: tor, address: "fd00:1::1", peerASN: 64500, passwordSecretRef: {name: bgp, key: tor}}]
+`
+
+// writePassword writes the peer's password with a mode.
+func (s *site) writePassword(text string, mode os.FileMode) {
+	s.Helper()
+	file := s.path("passwords/bgp/tor")
+	must(s.T, os.MkdirAll(filepath.Dir(file), 0o700))
+	must(s.T, os.WriteFile(file, []byte(text), 0o600))
+	must(s.T, os.Chmod(file, mode))
+}
+
+func TestPassword(t *testing.T) {
+	const password = "x; } # ' \\ 7"
+	s := newSite(t, 1)
+	s.writePassword(password+"\n", 0o644)
+	s.configure(secretSpec)
+	s.startBirdd("--password-dir", s.path("passwords"))
+	s.startBird()
+	protected := strings.Replace(router6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
+	s.routers[0].start(protected)
+	// The password that everybody may read is not used, and the peer is not there without it.
+	s.wantProblem("peer tor", "open to everybody")
+	s.eventually("BIRD runs a configuration without the peer", func() error {
+		text, err := os.ReadFile(s.path("bird.conf"))
+		if err == nil && !strings.Contains(string(text), "Peer tor is left out") {
+			err = errNotExpected
+		}
+		return err
+	})
+	out, err := s.bird.Ask(t.Context(), "show protocols")
+	must(t, err)
+	if strings.Contains(out, "peer_tor") {
+		t.Errorf("the peer has a protocol:\n%s", out)
+	}
+	s.writePassword(password, 0o600)
+	s.configure(secretSpec) // the event; without one the next look is within 30 s
+	s.wantEstablished(s.bird, 1)
+	s.wantProblem("", "")
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
+	if log := s.birddLog(); strings.Contains(log, password) {
+		t.Errorf("the log shows the password:\n%s", log)
+	}
+	for _, file := range []string{"bird.conf", "birdd.json"} {
+		if info, err := os.Stat(s.path(file)); err != nil || file == "bird.conf" && info.Mode().Perm() != 0o640 {
+			t.Errorf("%s: %v, %v", file, info, err)
+		}
+	}
+}
+
+func TestWrongPasswordHasNoSession(t *testing.T) {
+	s := newSite(t, 1)
+	s.writePassword("wrong", 0o600)
+	s.configure(secretSpec)
+	s.startBirdd("--password-dir", s.path("passwords"))
+	s.startBird()
+	s.routers[0].start(strings.Replace(router6, "ipv6 { import", `password "right"; ipv6 { import`, 1))
+	s.eventually("the peer has a protocol", func() error {
+		if len(s.status().Sessions) != 1 {
+			return errNotExpected
+		}
+		return nil
+	})
+	s.never(3*time.Second, "the session is up", func() bool { return s.status().Sessions[0].State == "Established" })
+}
+
+// never watches for a while that something does not happen.
+func (s *site) never(while time.Duration, what string, happens func() bool) {
+	s.Helper()
+	for end := time.Now().Add(while); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if happens() {
+			s.Fatal(what)
+		}
+	}
+}
+
+// TestLostSessionsAreUndone: a NodeConfig that is valid and wrong.
+func TestLostSessionsAreUndone(t *testing.T) {
+	s := newSite(t, 1)
+	s.configure(spec6)
+	s.startBirdd("--patience", "3s")
+	s.startBird()
+	s.routers[0].start(router6)
+	s.wantEstablished(s.bird, 1)
+	s.wantProblem("", "")
+	before, err := os.ReadFile(s.path("bird.conf"))
+	must(t, err)
+	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64501", 1))
+	s.wantProblem("BIRD", "no session came up again within 3s")
+	s.wantEstablished(s.bird, 1)
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
+	after, err := os.ReadFile(s.path("bird.conf"))
+	if err != nil || string(after) != string(before) {
+		t.Errorf("bird.conf is not what it was: %v\n%s", err, after)
+	}
+	reloads := s.reloads()
+	s.never(4*time.Second, "it was tried again", func() bool { return s.reloads() > reloads })
+	// What the operator writes next is tried at once.
+	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64500, med: 5", 1))
+	s.wantProblem("", "")
+	s.wantEstablished(s.bird, 1)
+}
+
+// TestCorrectionDoesNotWait: while a bad NodeConfig is on trial a good one follows.
+func TestCorrectionDoesNotWait(t *testing.T) {
+	s := newSite(t, 1)
+	s.configure(spec6)
+	s.startBirdd("--patience", "60s")
+	s.startBird()
+	s.routers[0].start(router6)
+	s.wantEstablished(s.bird, 1)
+	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64501", 1))
+	s.eventually("the session is down", func() error {
+		if s.session("peer_tor").Established() {
+			return errNotExpected
+		}
+		return nil
+	})
+	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64500, med: 5", 1))
+	s.wantEstablished(s.bird, 1)
+	s.wantProblem("", "")
+}
+
+// TestRemovingAllPeersIsNoLoss: who removes the peers means it.
+func TestRemovingAllPeersIsNoLoss(t *testing.T) {
+	s, r := newSite6(t)
+	s.configure(`
+  pools: [{name: default6, cidr: "2001:db8:1::/64"}]`)
+	s.wantRoutes(r.Netns, "main")
+	s.wantRoutes(s.node, "main", pool6Main)
+	s.wantProblem("", "")
+	if out := s.status(); len(out.Sessions) != 0 {
+		t.Errorf("sessions %+v", out.Sessions)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	s := newSite(t, 1)
+	s.configure("  mtu: 1\n")
+	s.ip("link set lo up")
+	s.startBirdd("--listen", "127.0.0.1:7273")
+	get := func(path string, want int, text string) {
+		t.Helper()
+		s.eventually(fmt.Sprintf("%s answers %d", path, want), func() error {
+			return s.node.Do(func() error { return getHealth(path, want, text) })
+		})
+	}
+	get("/healthz", 200, "ok")
+	get("/readyz", 503, "NodeConfig")
+	s.configure(spec6)
+	get("/readyz", 503, "BIRD")
+	s.startBird()
+	get("/readyz", 200, "ok")
+}
+
+// getHealth asks from inside the namespace: the connection is made on the calling thread.
+func getHealth(path string, want int, text string) error {
+	conn, err := net.Dial("tcp", "127.0.0.1:7273")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && (resp.StatusCode != want || !strings.Contains(string(body), text)) {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return err
+}

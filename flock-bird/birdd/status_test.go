@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+)
+
+// status runs "birdd status" on the node.
+func (s *site) status() *status.Report {
+	s.Helper()
+	out, err := s.node.Run(s.Context(), os.Args[0], "status", "--state-dir", s.dir, "-o", "json")
+	must(s.T, err)
+	report := new(status.Report)
+	must(s.T, json.Unmarshal([]byte(out), report))
+	return report
+}
+
+// wantProblem waits until birdd has exactly one problem, in the area and with the text in it; with no
+// area, none.
+func (s *site) wantProblem(area, text string) {
+	s.Helper()
+	s.eventually("birdd's problem is "+area, func() error {
+		problems := s.status().Problems
+		if area == "" && len(problems) == 0 {
+			return nil
+		}
+		if len(problems) == 1 && problems[0].Area == area && strings.Contains(problems[0].Text, text) {
+			return nil
+		}
+		return fmt.Errorf("it has %+v", slices.Clone(problems))
+	})
+}
+
+// TestStatus looks at a node with a session up, one down, addresses of both kinds, and no birdd.
+func TestStatus(t *testing.T) {
+	s := newSite(t, 1)
+	s.start(strings.Replace(spec6, "peers: [", `peers: [{name: absent, address: "fd00:1::99", peerASN: 64501}, `, 1), router6)
+	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 16")
+	s.ip("-6 route add 2001:db8:f::8 dev pod table 7273 proto 73 metric 20")
+	s.ip("-6 route add 2001:db8:f::8 dev pod1 table 7273 proto 73 metric 21")
+	s.wantEstablished(s.bird, 1)
+	s.wantRoutes(s.node, "main", default6, pool6Main)
+	must(t, s.birdd.End(t.Context(), os.Kill))
+	want := &status.Report{
+		BIRD: status.BIRD{RouterID: "10.0.1.2"},
+		Sessions: []status.Session{
+			{Peer: "absent", Protocol: "peer_absent", Address: netip.MustParseAddr("fd00:1::99"), ASN: 64501},
+			{Peer: "tor", Protocol: "peer_tor", Address: netip.MustParseAddr("fd00:1::1"), ASN: 64500, State: "Established", Received: 1, Exported: 3},
+		},
+		Summaries: []status.Summary{{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Main: "blackhole", Announced: true, SentTo: []string{"peer_tor"}}},
+		Addresses: []status.Address{
+			{Address: netip.MustParseAddr("2001:db8:f::7"), Links: []string{"pod"}},
+			{Address: netip.MustParseAddr("2001:db8:f::8"), Anycast: true, Links: []string{"pod", "pod1"}},
+		},
+		Problems: []status.Problem{},
+	}
+	s.eventually("the status is right", func() error {
+		got := s.status()
+		for i := range got.Sessions { // what depends on time
+			got.Sessions[i].Since = ""
+			if got.Sessions[i].Peer == "absent" {
+				got.Sessions[i].State, got.Sessions[i].LastError = "", ""
+			}
+		}
+		got.BIRD.Version = ""
+		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+			return fmt.Errorf("(-want +got):\n%s", diff)
+		}
+		return nil
+	})
+	must(t, s.bird.End(t.Context(), os.Kill))
+	out, err := s.node.Run(t.Context(), os.Args[0], "status", "--state-dir", s.dir)
+	if err != nil || !strings.HasPrefix(out, "BIRD does not answer: ") || !strings.Contains(out, "2001:db8:1::/64  blackhole   yes        nobody") {
+		t.Errorf("without BIRD: %v\n%s", err, out)
+	}
+}
