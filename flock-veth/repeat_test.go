@@ -162,6 +162,18 @@ func TestCheckReadsPrevResult(t *testing.T) {
 	n.refuse("CHECK", a, nil, types.ErrInvalidNetworkConfig, "got no prevResult")
 }
 
+// Other addresses than before: nothing of the old ones stays.
+func TestAddReplacesOtherAddresses(t *testing.T) {
+	n, a := newNode(t), newPod(t, "c1")
+	n.add(a, a.given(dual, "2001:db8:a::9/128", "10.10.0.9/32"))
+	n.must("CHECK", a, n.add(a, a.given([]string{"2001:db8:1::6/128"}, anycast6)))
+	for _, old := range []string{"10.", "2001:db8:a::9", "2001:db8:1::5"} {
+		if got := n.picture() + a.pod.picture(); strings.Contains(got, old) {
+			t.Errorf("%s is left of the first ADD:\n%s", old, got)
+		}
+	}
+}
+
 // draft is what an ADD leaves that dies between its first two messages.
 func (n testNode) draft(a attachmentOf) {
 	n.t.Helper()

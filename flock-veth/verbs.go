@@ -30,11 +30,8 @@ func detach(r *cni.Request[config], s pair.Spec) error {
 		return err
 	}
 	defer k.close()
-	known := r.PrevResult != nil
-	if known {
-		// What cannot be read was not made from it; the addresses of the pair itself go with it.
-		_ = takeAddresses(&s, r.PrevResult.IPs, after(r.PrevResult, s.IfName))
-	}
+	// Where prevResult does not tell, the kernel does.
+	known := r.PrevResult != nil && takeAddresses(&s, r.PrevResult.IPs, after(r.PrevResult, s.IfName)) == nil
 	return pair.Remove(k.host, k.pod, s, known)
 }
 

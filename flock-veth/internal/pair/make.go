@@ -88,7 +88,7 @@ func makeWay(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
 	if different := Difference(""); !errors.As(err, &different) {
 		return err
 	}
-	return remove(host, link.Dev)
+	return dismantle(host, netns, s, link)
 }
 
 // setUp configures the host side, then the pod's: nothing is sent before both are ready.

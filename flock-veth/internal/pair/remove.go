@@ -32,6 +32,11 @@ func Remove(host *wire.Conn, netns *Netns, s Spec, known bool) error {
 	return remove(host, link.Dev)
 }
 
+// dismantle deletes the link and takes the addresses that it was made for off the pod's lo.
+func dismantle(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
+	return errors.Join(clearLoopback(host, netns, s, link), remove(host, link.Dev))
+}
+
 // remove deletes a link. Deleting what is gone is not an error.
 func remove(host *wire.Conn, d wire.Dev) error {
 	if err := host.Do(wire.DeleteLink(d)); err != nil && !errors.Is(err, unix.ENODEV) {

@@ -32,11 +32,7 @@ func Sweep(host *wire.Conn, network string, valid func(cni.Attachment) bool) err
 	if len(stale) == 0 {
 		return nil
 	}
-	mounted, err := mountedNetns(host)
-	if err != nil {
-		return err
-	}
-	var failed error
+	mounted, failed := mountedNetns(host)
 	for _, link := range stale {
 		failed = errors.Join(failed, sweep(host, mounted[link.PeerNetns], link))
 	}
@@ -65,7 +61,7 @@ func sweep(host *wire.Conn, path string, link wire.Link) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(clearLoopback(host, netns, s, link), remove(host, link.Dev))
+	return dismantle(host, netns, s, link)
 }
 
 // mountedNetns returns the paths of the network namespaces that are mounted in the file system, as
