@@ -3,16 +3,19 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"flock.fritzlab.net/flock/conflist"
+	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/plugins/cni"
 	"flock.fritzlab.net/flock/test/lab"
 )
@@ -115,6 +118,54 @@ func TestGC(t *testing.T) {
 	wantUnchanged(t, node, before)
 	wantPings(t, []*lab.Netns{node.Netns}, kept)
 	detach(t, node, gone, kept)
+}
+
+// TestNothingReachableThatIsNotOwned keeps the pod's link from being deleted, by DEL and by GC: the
+// announcement and the route have gone before it, not with it.
+func TestNothingReachableThatIsNotOwned(t *testing.T) {
+	t.Parallel()
+	node := newSingle(t, lab.Options{})
+	before := state(t, node)
+	tests := []struct {
+		verb, script string
+		run          func(*lab.Pod) error
+	}{
+		{"DEL", `[ "$CNI_COMMAND" != DEL ] || { echo '{"code":999,"msg":"broken"}'; exit 1; }; exec $REAL`,
+			func(p *lab.Pod) error { return node.Runtime.Del(t.Context(), p) }},
+		{"GC", `[ "$CNI_COMMAND" != GC ] || exit 0; exec $REAL`,
+			func(*lab.Pod) error { return errors.Join(os.RemoveAll(node.CacheDir()), node.Runtime.GC(t.Context())) }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.verb, func(t *testing.T) {
+			pod := attach(t, node, "web", anycast)
+			interfere(t, node, "flock-veth", tt.script)
+			err := tt.run(pod)
+			if tt.verb == "DEL" && lab.Code(err) != 999 || tt.verb == "GC" && err != nil {
+				t.Fatalf("%s = %v", tt.verb, err)
+			}
+			wantLinkAlone(t, node, pod, before)
+			restore(t, node, "flock-veth")
+			detach(t, node, pod)
+			wantUnchanged(t, node, before)
+			check(t, pod.Delete())
+		})
+	}
+}
+
+// wantLinkAlone wants that of the pod there is its link on the node, and no route to any of its addresses.
+func wantLinkAlone(t *testing.T, n *lab.Node, p *lab.Pod, before []string) {
+	t.Helper()
+	left := lab.Difference(before, state(t, n))
+	for _, line := range left {
+		for _, a := range p.Addresses() {
+			if strings.Contains(line, "route") && strings.Contains(line, a.String()+" ") {
+				t.Errorf("a route is left: %s", line)
+			}
+		}
+	}
+	if link := rtnl.HostName(p.ContainerID, "eth0"); !strings.Contains(strings.Join(left, "\n"), link) {
+		t.Errorf("link %s is gone", link)
+	}
 }
 
 func TestStatus(t *testing.T) {
