@@ -72,7 +72,7 @@ func (s Store) beginAgain(why error) error {
 	if err != nil {
 		return fmt.Errorf("%w (%w)", err, why)
 	}
-	found, err := s.survivors(content)
+	left, err := s.survivors(content)
 	if err != nil {
 		return fmt.Errorf("begin the store again: %w (%w)", err, why)
 	}
@@ -81,11 +81,11 @@ func (s Store) beginAgain(why error) error {
 	if err := os.Link(s.path(), aside); err != nil {
 		return full(fmt.Errorf("keep the damaged store as %s: %w (%w)", aside, err, why))
 	}
-	if err := s.begin(found); err != nil {
+	if err := s.begin(left); err != nil {
 		os.Remove(aside)
 		return fmt.Errorf("%w (%w)", err, why)
 	}
-	s.warn(fmt.Sprintf("flock: %v; kept as %s; begun again with %d allocations", why, aside, len(found)))
+	s.warn(fmt.Sprintf("flock: %v; kept as %s; begun again with %d allocations", why, aside, len(left.allocations)))
 	return nil
 }
 

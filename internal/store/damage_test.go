@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.etcd.io/bbolt"
 )
 
 // kernel is what Rebuild returns in these tests.
@@ -208,6 +209,27 @@ func TestViewRepairs(t *testing.T) {
 		t.Errorf("%d allocations, want the kernel's %d", got, len(kernel))
 	}
 	p.checkAside(t, content[:8192])
+}
+
+// TestLaterVersion: what a later version adds is not damage to this one.
+func TestLaterVersion(t *testing.T) {
+	s := newStore(t)
+	fill(t, s, 3)
+	err := s.with(false, func(db *bbolt.DB) error {
+		return db.Update(func(btx *bbolt.Tx) error {
+			b, err := btx.CreateBucket([]byte("batches"))
+			return errors.Join(err, b.Put([]byte("key"), []byte("no record of ours")))
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(t, s, func(tx *Tx) error {
+		return tx.allocations.put(attachmentKey(attachment("later")), map[string]any{"attachment": "flock/later/eth0"})
+	})
+	if err := s.Verify(); err != nil {
+		t.Error("verify:", err)
+	}
 }
 
 // TestOldMetaPage: a meta page of long ago is whole in itself, but would forget what came since.

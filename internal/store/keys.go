@@ -3,6 +3,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -17,6 +18,9 @@ var errKey = errors.New("malformed key")
 func addressKey(a netip.Addr) []byte {
 	return append(familyKey(a), a.AsSlice()...)
 }
+
+// isKey tells whether the address comes out of its key as it went in.
+func isKey(a netip.Addr) bool { return a.IsValid() && a.Zone() == "" }
 
 // familyKey is what the keys of all addresses of a's family begin with.
 func familyKey(a netip.Addr) []byte { return []byte{byte(a.BitLen())} }
@@ -62,6 +66,15 @@ func stageKey(stage string) []byte { return []byte(stage + "\x00") }
 
 func noteKey(stage string, a cni.Attachment) []byte {
 	return append(stageKey(stage), attachmentKey(a)...)
+}
+
+func parseNoteKey(key []byte) (stage string, a cni.Attachment, err error) {
+	name, rest, found := bytes.Cut(key, []byte{0})
+	if !found {
+		return "", cni.Attachment{}, damaged(errKey)
+	}
+	a, err = parseAttachmentKey(rest)
+	return string(name), a, err
 }
 
 // releasedKey sorts by time.

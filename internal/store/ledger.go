@@ -3,6 +3,7 @@
 package store
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,26 +31,30 @@ type ledger struct {
 	foreign         bool // another version's records are in it
 }
 
-func (l *ledger) record(bucket string, key, sealed []byte) error {
-	if _, err := unseal(key, sealed); err != nil {
-		return fmt.Errorf("bucket %s: %w", bucket, err)
-	}
+func (l *ledger) record(bucket string, key, value []byte) error {
+	t := table{kind: kindOf(bucket)}
 	var err error
 	switch bucket {
 	case bucketAllocations:
-		err = l.allocation(key, sealed)
+		err = l.allocation(t, key, value)
 	case bucketAddresses:
-		err = l.address(key, sealed)
+		err = l.address(t, key, value)
+	default:
+		var any json.RawMessage
+		err = t.decode(key, value, &any)
 	}
 	if err != nil && !isDamage(err) {
 		l.foreign, err = true, nil
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("bucket %s: %w", bucket, err)
+	}
+	return nil
 }
 
-func (l *ledger) allocation(key, sealed []byte) error {
+func (l *ledger) allocation(t table, key, value []byte) error {
 	var alloc Allocation
-	if err := decode(key, sealed, &alloc); err != nil {
+	if err := t.decode(key, value, &alloc); err != nil {
 		return err
 	}
 	for _, addr := range alloc.Addresses {
@@ -58,9 +63,9 @@ func (l *ledger) allocation(key, sealed []byte) error {
 	return nil
 }
 
-func (l *ledger) address(key, sealed []byte) error {
+func (l *ledger) address(t table, key, value []byte) error {
 	var h Holder
-	if err := decode(key, sealed, &h); err != nil {
+	if err := t.decode(key, value, &h); err != nil {
 		return err
 	}
 	addr, err := parseAddressKey(key)

@@ -11,23 +11,23 @@ import (
 // Cursor returns the address that a pool gave last, and whether it gave any.
 func (tx *Tx) Cursor(pool netip.Prefix) (netip.Addr, bool, error) {
 	var addr netip.Addr
-	found, err := get(tx.cursors, []byte(pool.String()), &addr)
+	found, err := tx.cursors.get([]byte(pool.String()), &addr)
 	return addr, found, err
 }
 
 // SetCursor notes the address that a pool gave last.
 func (tx *Tx) SetCursor(pool netip.Prefix, addr netip.Addr) error {
-	return put(tx.cursors, []byte(pool.String()), addr)
+	return tx.cursors.put([]byte(pool.String()), addr)
 }
 
 // Note reads a stage's own state of an attachment into v and returns whether there is any.
 func (tx *Tx) Note(stage string, a cni.Attachment, v any) (bool, error) {
-	return get(tx.notes, noteKey(stage, a), v)
+	return tx.notes.get(noteKey(stage, a), v)
 }
 
 // SetNote stores a stage's own state of an attachment: what does not survive in the CNI result.
 func (tx *Tx) SetNote(stage string, a cni.Attachment, v any) error {
-	return put(tx.notes, noteKey(stage, a), v)
+	return tx.notes.put(noteKey(stage, a), v)
 }
 
 // DeleteNote removes a stage's own state of an attachment; none is not an error.

@@ -138,13 +138,66 @@ func TestNetnsAlive(t *testing.T) {
 	}
 }
 
+// TestSalvageRecords: notes of the living, cool-downs and cursors survive; what was released does not
+// come back, even where its network namespace is alive.
+func TestSalvageRecords(t *testing.T) {
+	s := newStore(t)
+	a, b, dead := living("a", 1, "fd00::1"), living("b", 1, "fd00::2"), attachment("dead")
+	pool, last := netip.MustParsePrefix("10.0.0.0/24"), netip.MustParseAddr("10.0.0.7")
+	chained := cni.Attachment{Network: "other", ContainerID: "chained", IfName: "eth0"}
+	type claim struct {
+		Netns string `json:"netns"`
+	}
+	content := make([]byte, 8192)
+	for _, change := range []func(*Tx) error{
+		func(tx *Tx) error {
+			return errors.Join(tx.Put(a), tx.Put(b), tx.SetCursor(pool, last),
+				tx.SetNote("ipam", a.Attachment, []string{"subnet"}), tx.SetNote("ipam", dead, []string{"subnet"}),
+				tx.SetNote("route", chained, claim{a.Netns}), tx.SetNote("route/fd00::9", chained, 1),
+				tx.SetNote("route", dead, claim{"/absent"}))
+		},
+		func(tx *Tx) error { return tx.Release(b.Attachment, 5) },
+	} {
+		update(t, s, change)
+		content = append(content, pagesAt(t, s, len(content)/4096)...)
+	}
+	p := newPatient(t, content)
+	p.Rebuild = nil
+	if got := all(t, p.Store); len(got) != 1 || got[0].Attachment != a.Attachment {
+		t.Errorf("allocations %v, want that of container a", got)
+	}
+	if got := released(t, p.Store); got != "fd00::2@5" {
+		t.Errorf("released %q, want fd00::2@5", got)
+	}
+	view(t, p.Store, func(tx *Tx) error {
+		var got []string
+		err := each(tx.notes, nil, nil, func(key []byte, _ any) (bool, error) {
+			stage, a, err := parseNoteKey(key)
+			got = append(got, stage+" "+a.ContainerID)
+			return true, err
+		})
+		if diff := cmp.Diff([]string{"ipam a", "route chained", "route/fd00::9 chained"}, got); diff != "" {
+			t.Error("notes (-want +got):\n" + diff)
+		}
+		cursor, _, err2 := tx.Cursor(pool)
+		if cursor != last {
+			t.Errorf("cursor %v, want %v", cursor, last)
+		}
+		return errors.Join(err, err2)
+	})
+	if err := p.Verify(); err != nil {
+		t.Error("verify:", err)
+	}
+}
+
 func FuzzSalvage(f *testing.F) {
 	content := sample(f)
 	f.Add(content)
 	f.Add(bytes.Repeat([]byte{0xff}, 8192))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		for _, alloc := range salvage(content) {
-			t.Errorf("salvaged %v, whose network namespace is not there", alloc)
+		left, err := Store{}.survivors(content)
+		if err != nil || len(left.allocations) > 0 {
+			t.Errorf("salvaged %v, %v, whose network namespace is not there", left.allocations, err)
 		}
 		verify(content)
 	})

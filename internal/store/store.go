@@ -157,24 +157,24 @@ func (s Store) update(fn func(*Tx) error) error {
 // beginFirst begins a store where there is none: after a boot, or because somebody has removed it while
 // there were attachments.
 func (s Store) beginFirst() error {
-	found, err := s.survivors(nil)
+	left, err := s.survivors(nil)
 	if err != nil {
 		return fmt.Errorf("begin the store %s: %w", s.path(), err)
 	}
-	if err := s.begin(found); err != nil {
+	if err := s.begin(left); err != nil {
 		return err
 	}
-	if len(found) > 0 {
-		s.warn(fmt.Sprintf("flock: the store %s is missing; begun again with %d allocations", s.path(), len(found)))
+	if n := len(left.allocations); n > 0 {
+		s.warn(fmt.Sprintf("flock: the store %s is missing; begun again with %d allocations", s.path(), n))
 	}
 	return nil
 }
 
-// begin puts a store with these allocations in the place of what is there. It is whole or not there.
-func (s Store) begin(allocations []Allocation) error {
+// begin puts a store with these survivors in the place of what is there. It is whole or not there.
+func (s Store) begin(left *survivors) error {
 	fresh := s.path() + ".new"
 	os.Remove(fresh) // left by a process that was killed
-	err := build(fresh, allocations)
+	err := build(fresh, left)
 	if err == nil {
 		err = os.Rename(fresh, s.path())
 	}
@@ -185,7 +185,7 @@ func (s Store) begin(allocations []Allocation) error {
 	return nil
 }
 
-func build(path string, allocations []Allocation) error {
+func build(path string, left *survivors) error {
 	db, err := bbolt.Open(path, 0o600, nil)
 	if err != nil {
 		return err
@@ -196,13 +196,7 @@ func build(path string, allocations []Allocation) error {
 				return err
 			}
 		}
-		tx := newTx(btx)
-		for _, alloc := range allocations {
-			if err := tx.Put(alloc); err != nil {
-				return err
-			}
-		}
-		return nil
+		return left.restore(newTx(btx))
 	})
 	err = errors.Join(err, db.Close())
 	seal(path)

@@ -27,17 +27,21 @@ var bucketNames = []string{bucketAddresses, bucketAllocations, bucketCursors, bu
 // Tx is one transaction. It is valid inside the function that [Store.View] or [Store.Update] calls. An
 // error of one of its methods must be returned from that function: the store repairs itself by it.
 type Tx struct {
-	addresses, allocations, cursors, notes, released *bbolt.Bucket // nil in a View of a store that does not exist
+	addresses, allocations, cursors, notes, released table
 }
 
 func newTx(btx *bbolt.Tx) *Tx {
 	return &Tx{
-		addresses:   btx.Bucket([]byte(bucketAddresses)),
-		allocations: btx.Bucket([]byte(bucketAllocations)),
-		cursors:     btx.Bucket([]byte(bucketCursors)),
-		notes:       btx.Bucket([]byte(bucketNotes)),
-		released:    btx.Bucket([]byte(bucketReleased)),
+		addresses:   tableOf(btx, bucketAddresses),
+		allocations: tableOf(btx, bucketAllocations),
+		cursors:     tableOf(btx, bucketCursors),
+		notes:       tableOf(btx, bucketNotes),
+		released:    tableOf(btx, bucketReleased),
 	}
+}
+
+func (tx *Tx) table(kind byte) table {
+	return []table{tx.addresses, tx.allocations, tx.cursors, tx.notes, tx.released}[kind]
 }
 
 // Holder says who has an address, or when it was released.
@@ -60,7 +64,7 @@ func (h Holder) Cooling(now, coolDown time.Duration) bool {
 // Get returns the attachment's allocation and whether there is one.
 func (tx *Tx) Get(a cni.Attachment) (Allocation, bool, error) {
 	var alloc Allocation
-	found, err := get(tx.allocations, attachmentKey(a), &alloc)
+	found, err := tx.allocations.get(attachmentKey(a), &alloc)
 	return alloc, found, err
 }
 
@@ -73,7 +77,7 @@ func (tx *Tx) All(fn func(Allocation) error) error {
 // Holder returns who has the address, and false when nobody ever had it since the store began.
 func (tx *Tx) Holder(addr netip.Addr) (Holder, bool, error) {
 	var h Holder
-	found, err := get(tx.addresses, addressKey(addr), &h)
+	found, err := tx.addresses.get(addressKey(addr), &h)
 	return h, found, err
 }
 
@@ -94,11 +98,11 @@ func (tx *Tx) Put(alloc Allocation) error {
 		return err
 	}
 	for _, addr := range alloc.Addresses {
-		if err := put(tx.addresses, addressKey(addr), Holder{Owner: alloc.Attachment}); err != nil {
+		if err := tx.addresses.put(addressKey(addr), Holder{Owner: alloc.Attachment}); err != nil {
 			return err
 		}
 	}
-	return put(tx.allocations, attachmentKey(alloc.Attachment), alloc)
+	return tx.allocations.put(attachmentKey(alloc.Attachment), alloc)
 }
 
 func (tx *Tx) mayPut(alloc Allocation) error {
@@ -112,13 +116,23 @@ func (tx *Tx) mayPut(alloc Allocation) error {
 		}
 	}
 	for _, addr := range alloc.Addresses {
-		h, _, err := tx.Holder(addr)
-		if err != nil {
+		if err := tx.mayTake(addr, alloc.Attachment); err != nil {
 			return err
 		}
-		if !h.Free() && h.Owner != alloc.Attachment {
-			return &TakenError{Address: addr, Owner: h.Owner}
-		}
+	}
+	return nil
+}
+
+func (tx *Tx) mayTake(addr netip.Addr, who cni.Attachment) error {
+	if !isKey(addr) {
+		return fmt.Errorf("put allocation of attachment %s: %q is no address without a zone", who, addr)
+	}
+	h, _, err := tx.Holder(addr)
+	if err != nil {
+		return err
+	}
+	if !h.Free() && h.Owner != who {
+		return &TakenError{Address: addr, Owner: h.Owner}
 	}
 	return nil
 }
@@ -131,7 +145,7 @@ func (tx *Tx) Commit(a cni.Attachment, now time.Time) error {
 		return err
 	}
 	alloc.State, alloc.CommittedAt = Committed, now
-	return put(tx.allocations, attachmentKey(a), alloc)
+	return tx.allocations.put(attachmentKey(a), alloc)
 }
 
 // Release gives an attachment's addresses back at the given time since boot: those that it still owns
@@ -154,8 +168,8 @@ func (tx *Tx) release(addr netip.Addr, owner cni.Attachment, at time.Duration) e
 	if err != nil || !found || h.Owner != owner {
 		return err
 	}
-	if err := put(tx.addresses, addressKey(addr), Holder{Released: at}); err != nil {
+	if err := tx.addresses.put(addressKey(addr), Holder{Released: at}); err != nil {
 		return err
 	}
-	return put(tx.released, releasedKey(addr, at), nil)
+	return tx.released.put(releasedKey(addr, at), nil)
 }

@@ -27,6 +27,10 @@ func TestPutGivesAnAddressOneOwner(t *testing.T) {
 			want: map[string]string{"fd00::1": "a", "10.0.0.1": "a"}},
 		{name: "same again", put: allocation("a", "fd00::1", "10.0.0.1"),
 			want: map[string]string{"fd00::1": "a", "10.0.0.1": "a"}},
+		{name: "with a zone", put: allocation("b", "fd00::3", "fe80::1%eth0"), err: "no address without a zone",
+			want: map[string]string{"fd00::1": "a", "10.0.0.1": "a"}},
+		{name: "no address", put: Allocation{Attachment: attachment("b"), Addresses: []netip.Addr{{}}}, err: "no address without a zone",
+			want: map[string]string{"fd00::1": "a", "10.0.0.1": "a"}},
 		{name: "one more", put: allocation("a", "fd00::1", "10.0.0.1", "fd00::2"),
 			want: map[string]string{"fd00::1": "a", "10.0.0.1": "a", "fd00::2": "a"}},
 		{name: "one fewer", put: allocation("a", "fd00::1"), err: "has 10.0.0.1 already",
@@ -82,7 +86,7 @@ func TestReleaseComparesTheOwner(t *testing.T) {
 	update(t, s, func(tx *Tx) error {
 		return errors.Join(
 			tx.Put(allocation("a", "fd00::1", "fd00::2")),
-			put(tx.addresses, addressKey(stolen), Holder{Owner: attachment("b")}),
+			tx.addresses.put(addressKey(stolen), Holder{Owner: attachment("b")}),
 			tx.Release(attachment("a"), 5),
 			tx.Release(attachment("a"), 6),
 			tx.Release(attachment("absent"), 6))

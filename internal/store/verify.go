@@ -62,16 +62,20 @@ func (w *walk) buckets() error {
 	if err != nil {
 		return err
 	}
-	if len(list) != len(bucketNames) {
-		return fmt.Errorf("%d of %d buckets", len(list), len(bucketNames))
-	}
-	for i, e := range list {
-		if string(e.key) != bucketNames[i] || e.flags != bucketElement || len(e.value) < bucketHeader {
-			return fmt.Errorf("bucket %q is no %s", e.key, bucketNames[i])
+	known := 0
+	for _, e := range list {
+		if e.flags != bucketElement || len(e.value) < bucketHeader {
+			return fmt.Errorf("entry %q is no bucket", e.key)
+		}
+		if slices.Contains(bucketNames, string(e.key)) {
+			known++
 		}
 		if err := w.bucket(e); err != nil {
 			return fmt.Errorf("bucket %s: %w", e.key, err)
 		}
+	}
+	if known < len(bucketNames) {
+		return fmt.Errorf("%d of %d buckets", known, len(bucketNames))
 	}
 	return nil
 }
@@ -184,6 +188,9 @@ func (w *walk) records(bucket string, p page, entries []element) error {
 	for _, e := range entries {
 		if e.flags != 0 {
 			return fmt.Errorf("page %d: entry %q of type %#x", p.id, e.key, e.flags)
+		}
+		if !slices.Contains(bucketNames, bucket) {
+			continue // of a later version
 		}
 		if err := w.record(bucket, e.key, e.value); err != nil {
 			return err
