@@ -83,7 +83,7 @@ func newRun() *cobra.Command {
 	stateDirFlag(c, &o.StateDir)
 	passwordDirFlag(c, &passwords)
 	tableFlag(c, &o.Table)
-	c.Flags().StringVar(&o.BirdConf, "bird-conf", "/etc/flock/bird/bird.conf", "BIRD's configuration file, as birdd and BIRD see it; made if it is missing")
+	c.Flags().StringVar(&o.BirdConf, "bird-conf", "/etc/flock/bird/bird.conf", "BIRD's configuration file, as birdd and BIRD see it; made if it is missing; empty to leave BIRD alone, where another speaker reads the table")
 	c.Flags().DurationVar(&o.Patience, "patience", 2*time.Minute, "how long a new configuration may be without a session, where there was one before, until it is undone")
 	c.Flags().StringVar(&o.Listen, "listen", "", "address to serve /healthz and /readyz on, such as 127.0.0.1:7273; empty for none")
 	return c

@@ -59,7 +59,7 @@ func TestBadUse(t *testing.T) {
 	}{
 		{[]string{"run", "--table", "254"}, "--table 254"},
 		{[]string{"run", "--config", filepath.Join(dir, "absent", "x"), "--bird-conf", filepath.Join(dir, "bird.conf"), "--state-dir", dir}, "watch " + dir},
-		{[]string{"run", "--config", empty, "--bird-conf", filepath.Join(dir, "absent", "bird.conf"), "--state-dir", dir}, "write configuration"},
+		{[]string{"run", "--config", empty, "--bird-conf", filepath.Join(empty, "bird.conf"), "--state-dir", dir}, "make BIRD's folder"},
 		{[]string{"run", "--config", empty, "--bird-conf", filepath.Join(dir, "bird.conf"), "--state-dir", dir, "--listen", "nowhere"}, "listen for health checks"},
 		{[]string{"render", "--config", empty}, "apiVersion"},
 		{[]string{"render", "--table", "0"}, "--table 0"},

@@ -273,3 +273,25 @@ func TestDeadPeerHoldsNothingBack(t *testing.T) {
 	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 16")
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter, "2001:db8:f::7 via fd00:1::2 dev node proto bird metric 32")
 }
+
+// TestAnotherSpeaker runs the BIRD of docs/bird.md, which birdd leaves alone.
+func TestAnotherSpeaker(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/bird.md")
+	must(t, err)
+	_, rest, _ := strings.Cut(string(doc), "```bird\n")
+	conf, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("docs/bird.md has no example")
+	}
+	s := newSite(t, 1)
+	s.configure(`
+  pools: [{name: default6, cidr: "2001:db8:1::/64"}]`)
+	s.startBirdd("--bird-conf", "")
+	must(t, os.WriteFile(s.path("bird.conf"), []byte(conf), 0o600))
+	s.startBird()
+	s.routers[0].start(router6)
+	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 16")
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter, "2001:db8:f::7 via fd00:1::2 dev node proto bird metric 32")
+	s.wantRoutes(s.node, "main", pool6Main, default6)
+	s.wantProblem("", "")
+}

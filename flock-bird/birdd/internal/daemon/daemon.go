@@ -34,7 +34,8 @@ import (
 
 // Options say where everything is.
 type Options struct {
-	// ConfigFile is the NodeConfig, BirdConf the file that BIRD reads.
+	// ConfigFile is the NodeConfig, BirdConf the file that BIRD reads; empty where another speaker
+	// reads the announcement table.
 	ConfigFile, BirdConf string
 	StateDir             string
 	// PasswordDir may be empty where no peer has a password.
@@ -83,10 +84,16 @@ func Run(ctx context.Context, o Options) error {
 	return task.Run(ctx, tasks...)
 }
 
-// prepare makes the state folder, and gives BIRD something to start with.
+// prepare makes the folders, and gives BIRD something to start with.
 func prepare(o Options) error {
 	if err := os.MkdirAll(o.StateDir, 0o755); err != nil {
 		return fmt.Errorf("make the state folder: %w", err)
+	}
+	if o.BirdConf == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(o.BirdConf), 0o755); err != nil {
+		return fmt.Errorf("make BIRD's folder: %w", err)
 	}
 	_, err := os.Stat(o.BirdConf)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -96,7 +103,11 @@ func prepare(o Options) error {
 }
 
 func newDaemon(o Options, handle *netlink.Handle) *daemon {
-	d := &daemon{Options: o, problems: newProblems(o.Log, o.StateDir), files: task.NewTrigger(), summaries: task.NewTrigger()}
+	needs := []string{areaNodeConfig, areaSummaries}
+	if o.BirdConf != "" {
+		needs = append(needs, areaBird)
+	}
+	d := &daemon{Options: o, problems: newProblems(o.Log, o.StateDir, needs), files: task.NewTrigger(), summaries: task.NewTrigger()}
 	d.speaker = &speaker{
 		log: o.Log, problems: d.problems, config: d.config.Load, passwords: o.PasswordDir, table: o.Table,
 		own: func() ([]netip.Addr, error) { return watch.Addresses(handle) },
@@ -129,7 +140,9 @@ func (d *daemon) tasks(ctx context.Context, keeper *summary.Keeper) ([]task.Task
 		task.Func("kernel", kernel.Run),
 		task.Func("hints", func(ctx context.Context) error { return d.takeHints(ctx, hints) }),
 		task.Func("summaries", func(ctx context.Context) error { return d.keepSummaries(ctx, keeper) }),
-		d.speaker,
+	}
+	if d.BirdConf != "" {
+		tasks = append(tasks, d.speaker)
 	}
 	if d.Listen == "" {
 		return tasks, nil

@@ -29,18 +29,19 @@ func areaPeer(name string) string { return "peer " + name }
 // problems knows what is wrong at the moment. A problem is logged when it appears and when it has gone,
 // and the state folder's [status.ProblemsFile] tells of it.
 type problems struct {
-	log  *slog.Logger
-	file string
-	now  func() time.Time
+	log   *slog.Logger
+	file  string
+	needs []string // the areas that have to be right
+	now   func() time.Time
 
 	mu   sync.Mutex
 	seen map[string]bool // areas that were reported on
 	open map[string]status.Problem
 }
 
-func newProblems(log *slog.Logger, stateDir string) *problems {
+func newProblems(log *slog.Logger, stateDir string, needs []string) *problems {
 	return &problems{
-		log: log, file: filepath.Join(stateDir, status.ProblemsFile), now: time.Now,
+		log: log, file: filepath.Join(stateDir, status.ProblemsFile), needs: needs, now: time.Now,
 		seen: map[string]bool{}, open: map[string]status.Problem{},
 	}
 }
@@ -70,7 +71,7 @@ func (p *problems) set(area string, err error) {
 func (p *problems) keepPeers(names []string) {
 	for area := range p.list() {
 		is := func(name string) bool { return areaPeer(name) == area }
-		if area != areaNodeConfig && area != areaSummaries && area != areaBird && !slices.ContainsFunc(names, is) {
+		if !slices.Contains(p.needs, area) && !slices.ContainsFunc(names, is) {
 			p.set(area, nil)
 		}
 	}
@@ -86,7 +87,7 @@ func (p *problems) list() map[string]status.Problem {
 func (p *problems) ready() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, area := range []string{areaNodeConfig, areaSummaries, areaBird} {
+	for _, area := range p.needs {
 		if problem, is := p.open[area]; is {
 			return fmt.Errorf("%s: %s", area, problem.Text)
 		}
