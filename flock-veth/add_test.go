@@ -241,14 +241,16 @@ func TestAddRefuses(t *testing.T) {
 	withIPAM.refuse("ADD", a, a.given(dual), types.ErrInvalidNetworkConfig, "both prevResult and the ipam section")
 	n.refuse("ADD", a, a.given(nil), types.ErrInvalidNetworkConfig, "there is none")
 	n.refuse("ADD", a, a.given([]string{unicast4}, anycast6), types.ErrInvalidNetworkConfig, anycast6[:12])
-	for name, change := range map[string]func(*attachmentOf){
-		"container ID too long for the alias": func(a *attachmentOf) { a.containerID = strings.Repeat("c", 250) },
+	for _, test := range []struct{ containerID, ifName, words string }{
+		{strings.Repeat("c", 250), "eth0", "name the link of attachment"},
+		{"c1", "eth%d", `name the link of attachment flock/c1/eth%d: the kernel would replace`},
+		{"c1", "all", "create link flockd621d079 with its other end all: invalid argument"},
 	} {
-		changed := a
-		change(&changed)
-		if _, failure := n.exec("ADD", changed, changed.given(dual)); failure == nil {
-			t.Errorf("%s: ADD succeeded", name)
+		odd := attachmentOf{test.containerID, a.pod, test.ifName}
+		if _, failure := n.exec("ADD", odd, odd.given(dual)); failure == nil || !strings.Contains(failure.Error(), test.words) {
+			t.Errorf("ADD of %.20s %s = %v, want an error with %q", test.containerID, test.ifName, failure, test.words)
 		}
+		n.must("DEL", odd, nil)
 	}
 	compare(t, "after refusals", before, n.picture()+"\n"+a.pod.picture())
 }

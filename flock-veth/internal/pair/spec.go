@@ -6,8 +6,10 @@ package pair
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"strings"
 
 	"flock.fritzlab.net/flock/flock-veth/internal/wire"
 	"flock.fritzlab.net/flock/internal/rtnl"
@@ -36,12 +38,15 @@ type Spec struct {
 	Routes []wire.Route
 }
 
-// Identify returns the part of the spec that follows from the attachment alone. A name that no alias can
-// hold is an error.
+// Identify returns the part of the spec that follows from the attachment alone. A name that the kernel
+// cannot keep is an error.
 func Identify(a cni.Attachment) (Spec, error) {
 	alias, err := rtnl.Alias(a)
 	if err != nil {
 		return Spec{}, err
+	}
+	if strings.Contains(a.IfName, "%") {
+		return Spec{}, fmt.Errorf("name the link of attachment %s: the kernel would replace the %% by a number", a)
 	}
 	return Spec{
 		HostName: rtnl.HostName(a.ContainerID, a.IfName),

@@ -15,8 +15,9 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-// Sweep removes the pairs of a network whose attachments are not valid, and those that nobody will ever
-// finish. It stops at nothing: its error joins those of all the pairs that it could not remove.
+// Sweep removes the pairs whose attachments are not valid, and the network's drafts that nobody will ever
+// finish; of other networks' attachments valid must say that they are. It stops at nothing: its error
+// joins those of all the pairs that it could not remove.
 func Sweep(host *wire.Conn, network string, valid func(cni.Attachment) bool) error {
 	links, err := list(host, wire.ListVeths(), wire.ParseLink)
 	if err != nil {
@@ -25,7 +26,7 @@ func Sweep(host *wire.Conn, network string, valid func(cni.Attachment) bool) err
 	var stale []wire.Link
 	for _, link := range links {
 		owner, ours := rtnl.ParseAlias(link.Alias)
-		if ours && link.Group == rtnl.LinkGroup && owner.Network == network && !valid(owner) || isDraft(link, draftGroup(network)) {
+		if ours && link.Group == rtnl.LinkGroup && !valid(owner) || isDraft(link, draftGroup(network)) {
 			stale = append(stale, link)
 		}
 	}

@@ -87,7 +87,8 @@ func CreateVeth(host, peer Link, netns int) *Request {
 	data.AddChild(uint32Attr(unix.IFLA_NET_NS_FD, netns))
 	parts := append([]nl.NetlinkRequestData{msg}, host.identity()...)
 	parts = append(parts, uint32Attr(unix.IFLA_GROUP, host.Group), info)
-	return newRequest("create", host, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, parts...)
+	pair := Dev{Name: host.Name + " with its other end " + peer.Name}
+	return newRequest("create", pair, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, parts...)
 }
 
 // identity is what both ends are made with. One queue for each direction is all that a veth uses without
