@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"flock.fritzlab.net/flock/internal/rebuild"
 	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/internal/store"
 	"flock.fritzlab.net/flock/plugins/cni"
@@ -57,4 +58,5 @@ func parse(in cni.Input) (config, error) {
 	return c, nil
 }
 
-func (c config) store() store.Store { return store.Store{Dir: c.stateDir} }
+// store returns the node's store, which repairs itself.
+func (c config) store() store.Store { return rebuild.Store(c.stateDir) }

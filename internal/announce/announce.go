@@ -8,6 +8,11 @@
 // share an anycast address have a route each, told apart by metric: adding or removing one is one
 // message that concerns no other pod, BIRD sees one destination as long as one of them is left, and
 // the death of a link takes that link's route away and no other.
+//
+// The nexthop group by which the main table forwards to such pods would not do here. It is a
+// read-modify-write, it depends on net.ipv4.nexthop_compat_mode for BIRD to see devices at all, and when
+// the last device of an IPv4 group dies the kernel (6.18) removes the route late and silently: in half of
+// the trials BIRD looked too early and announced a dead address until its next scan, 10 s on.
 package announce
 
 import (

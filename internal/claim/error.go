@@ -5,6 +5,8 @@ package claim
 import (
 	"errors"
 
+	"golang.org/x/sys/unix"
+
 	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/internal/store"
 	"flock.fritzlab.net/flock/plugins/cni"
@@ -27,7 +29,7 @@ func Code(err error) uint {
 	switch {
 	case errors.As(err, &taken), errors.As(err, &conflict):
 		return cni.CodeAddressTaken
-	case errors.Is(err, store.ErrFull):
+	case errors.Is(err, store.ErrFull), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return cni.CodeStoreFull
 	case errors.As(err, &stored):
 		return cni.CodeStoreUnreadable

@@ -5,8 +5,10 @@ package claim
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -22,7 +24,7 @@ func TestLock(t *testing.T) {
 		}
 		return []netip.Addr{netip.MustParseAddr("2001:db8::1"), own, shared}
 	}
-	count := 0
+	var count atomic.Int32
 	var all sync.WaitGroup
 	for n := range 8 {
 		all.Go(func() {
@@ -32,14 +34,16 @@ func TestLock(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				count++
+				before := count.Load()
+				runtime.Gosched()
+				count.Store(before + 1)
 				unlock()
 			}
 		})
 	}
 	all.Wait()
-	if count != 800 {
-		t.Errorf("counted %d, want 800", count)
+	if got := count.Load(); got != 800 {
+		t.Errorf("counted %d, want 800", got)
 	}
 }
 

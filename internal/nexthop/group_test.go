@@ -170,12 +170,12 @@ func leaveHalf(t *testing.T, host *hosttest.Host, parts int) {
 
 // TestForeignIDs shows that strangers keep the IDs that they have, also those that flock would take.
 func TestForeignIDs(t *testing.T) {
-	host := hosttest.New(t, "v1", "v2", "v3")
+	host := hosttest.New(t, "v1", "v2")
 	change(host, "+v1", "+v2")
 	taken := ids(host)
 	change(host, "-v1", "-v2")
 	for _, id := range taken {
-		host.IP(fmt.Sprintf("-6 nexthop add id %d dev v3 proto static", id))
+		host.IP(fmt.Sprintf("-6 nexthop add id %d dev v1 proto static", id))
 	}
 	before := host.Nexthops()
 	change(host, "+v1", "+v2")

@@ -22,6 +22,7 @@ const (
 	TableAnnounce = 7273
 	// Metric is the priority of every route of flock: below BIRD's 32, and below the 1024 that the
 	// kernel gives an IPv6 route without one, so that a local pod wins over the router's path to it.
+	// Anycast routes in TableAnnounce, which nothing forwards by, add their link's index.
 	Metric = 16
 	// LinkGroup is the link group of every host-side pod link.
 	LinkGroup = 7273
