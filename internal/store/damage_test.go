@@ -225,7 +225,9 @@ func TestLaterVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	update(t, s, func(tx *Tx) error {
-		return tx.allocations.put(attachmentKey(attachment("later")), map[string]any{"attachment": "flock/later/eth0"})
+		return errors.Join(
+			tx.allocations.put(attachmentKey(attachment("later")), map[string]any{"attachment": "flock/later/eth0"}),
+			tx.addresses.put(addressKey(netip.MustParseAddr("fd00::9")), Holder{Owner: attachment("later")}))
 	})
 	if err := s.Verify(); err != nil {
 		t.Error("verify:", err)
@@ -292,6 +294,18 @@ func TestRecordChecksum(t *testing.T) {
 		t.Error("view:", err)
 	}
 	p.checkAside(t, content)
+}
+
+// TestRecordOfAnotherTable: a page that ended up in another table's place is whole in itself.
+func TestRecordOfAnotherTable(t *testing.T) {
+	s := newStore(t)
+	update(t, s, func(tx *Tx) error {
+		key := []byte("10.0.0.0/24")
+		return tx.cursors.Put(key, record{kind: kindOf(bucketNotes), json: []byte(`"10.0.0.1"`)}.value(key))
+	})
+	if err := s.inspect(); !isDamage(err) {
+		t.Errorf("inspect: %v, want damage", err)
+	}
 }
 
 // TestRebuildFails: nothing is thrown away for a kernel that cannot be asked.

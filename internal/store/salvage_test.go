@@ -190,6 +190,23 @@ func TestSalvageRecords(t *testing.T) {
 	}
 }
 
+// TestSalvageTheKernelWins: an address that is in use does not cool down, whatever the old store says.
+func TestSalvageTheKernelWins(t *testing.T) {
+	s := newStore(t)
+	update(t, s, func(tx *Tx) error {
+		return errors.Join(tx.Put(living("a", 1, "fd00::1")), tx.Release(attachment("a"), 5))
+	})
+	content, err := os.ReadFile(s.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPatient(t, append(make([]byte, 8192), content[8192:]...))
+	p.Rebuild = func() ([]Allocation, error) { return []Allocation{allocation("b", "fd00::1")}, nil }
+	if diff := cmp.Diff(map[string]string{"fd00::1": "b"}, owners(t, p.Store)); diff != "" {
+		t.Error("owners (-want +got):\n" + diff)
+	}
+}
+
 func FuzzSalvage(f *testing.F) {
 	content := sample(f)
 	f.Add(content)

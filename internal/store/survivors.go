@@ -113,9 +113,6 @@ func (a *Allocation) learn(other Allocation) {
 	if a.Allocated.IsZero() {
 		a.Allocated, a.CommittedAt = other.Allocated, other.CommittedAt
 	}
-	if other.State == Committed {
-		a.State = Committed
-	}
 }
 
 func union(a, b []netip.Addr) []netip.Addr {
