@@ -121,7 +121,7 @@ func (d *demo) awaitHops(ctx context.Context, a netip.Addr, nodes ...*lab.Node) 
 	if err != nil {
 		return err
 	}
-	d.show("ip "+family+" route show "+a.String()+"    # in the router, "+span(took)+" after the plugin", routes)
+	d.show("ip "+family+" route show "+a.String()+"    # in the router, "+span(took)+" later", routes)
 	return nil
 }
 
