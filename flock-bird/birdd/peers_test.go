@@ -169,17 +169,43 @@ func TestCorrectionDoesNotWait(t *testing.T) {
 	s.wantProblem("", "")
 }
 
+// TestSecondMistakeIsUndoneToo: what proved itself last is what to return to.
+func TestSecondMistakeIsUndoneToo(t *testing.T) {
+	s := newSite(t, 1)
+	s.configure(spec6)
+	s.startBirdd("--patience", "3s")
+	s.startBird()
+	s.routers[0].start(router6)
+	s.wantEstablished(s.bird, 1)
+	s.wantProblem("", "")
+	for _, wrong := range []string{"peerASN: 64501", "peerASN: 64502"} {
+		s.configure(strings.Replace(spec6, "peerASN: 64500", wrong, 1))
+		s.eventually("BIRD runs with "+wrong, func() error {
+			if asn := s.session("peer_tor").NeighborASN; !strings.HasSuffix(wrong, fmt.Sprint(asn)) {
+				return fmt.Errorf("it runs with %d", asn)
+			}
+			return nil
+		})
+	}
+	s.wantProblem("BIRD", "no session came up again within 3s")
+	s.wantEstablished(s.bird, 1)
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
+}
+
 // TestRemovingAllPeersIsNoLoss: who removes the peers means it.
 func TestRemovingAllPeersIsNoLoss(t *testing.T) {
-	s, r := newSite6(t)
+	s := newSite(t, 1)
+	s.configure(spec6)
+	s.startBirdd("--patience", "1s")
+	s.startBird()
+	s.routers[0].start(router6)
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	s.configure(`
   pools: [{name: default6, cidr: "2001:db8:1::/64"}]`)
-	s.wantRoutes(r.Netns, "main")
+	s.wantRoutes(s.routers[0].Netns, "main")
+	s.never(3*time.Second, "the peer is back", func() bool { return len(s.status().Sessions) > 0 })
 	s.wantRoutes(s.node, "main", pool6Main)
 	s.wantProblem("", "")
-	if out := s.status(); len(out.Sessions) != 0 {
-		t.Errorf("sessions %+v", out.Sessions)
-	}
 }
 
 func TestHealth(t *testing.T) {

@@ -54,6 +54,7 @@ func newSite(t *testing.T, routers int) *site {
 	t.Helper()
 	t.Parallel() // most of each test is waiting for BIRD's timers
 	s := &site{T: t, dir: t.TempDir(), node: newNetns(t)}
+	must(t, os.Mkdir(s.path("config"), 0o755))
 	for i := 1; i <= routers; i++ {
 		r := &router{Netns: newNetns(t), site: s, index: i, conf: filepath.Join(s.dir, fmt.Sprintf("router%d", i), "bird.conf")}
 		must(t, os.Mkdir(filepath.Dir(r.conf), 0o755))
@@ -110,14 +111,14 @@ func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *site) configure(spec string) {
 	s.Helper()
 	text := "apiVersion: flock.fritzlab.net/v1alpha1\nkind: NodeConfig\nmetadata: {name: node-1}\nspec:\n" + spec
-	must(s.T, os.WriteFile(s.path("nodeconfig.yaml.tmp"), []byte(text), 0o600))
-	must(s.T, os.Rename(s.path("nodeconfig.yaml.tmp"), s.path("nodeconfig.yaml")))
+	must(s.T, os.WriteFile(s.path("config/nodeconfig.yaml.tmp"), []byte(text), 0o600))
+	must(s.T, os.Rename(s.path("config/nodeconfig.yaml.tmp"), s.path("config/nodeconfig.yaml")))
 }
 
 // startBirdd starts birdd with more flags.
 func (s *site) startBirdd(flags ...string) {
 	s.Helper()
-	args := append([]string{"run", "--config", s.path("nodeconfig.yaml"), "--bird-conf", s.path("bird.conf"), "--state-dir", s.dir}, flags...)
+	args := append([]string{"run", "--config", s.path("config/nodeconfig.yaml"), "--bird-conf", s.path("bird.conf"), "--state-dir", s.dir}, flags...)
 	var err error
 	s.birdd, err = s.node.Start(s.path("birdd.log"), os.Args[0], args...)
 	must(s.T, err)
