@@ -64,7 +64,7 @@ func (n *Netns) Routes(ctx context.Context, args ...string) (string, error) {
 // Allocations returns what a store in stateDir holds, one line an attachment.
 func Allocations(stateDir string) ([]string, error) {
 	var lines []string
-	err := store.Store{Dir: stateDir}.View(func(tx *store.Tx) error {
+	err := store.Store{Dir: stateDir, ReadOnly: true}.View(func(tx *store.Tx) error {
 		return tx.All(func(a store.Allocation) error {
 			lines = append(lines, fmt.Sprintf("allocation: %s %s %v %v", a.Attachment, a.State, a.Addresses, a.Anycast))
 			return nil

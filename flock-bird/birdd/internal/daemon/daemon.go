@@ -22,14 +22,14 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/task"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/watch"
+	"flock.fritzlab.net/flock/internal/filewatch"
 	"flock.fritzlab.net/flock/internal/hint"
+	"flock.fritzlab.net/flock/internal/rebuild"
 	"flock.fritzlab.net/flock/internal/rtnl"
-	"flock.fritzlab.net/flock/internal/store"
+	"flock.fritzlab.net/flock/internal/task"
 )
 
 // Options say where everything is.
@@ -75,7 +75,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer conn.Close()
 	d := newDaemon(o, handle)
-	tasks, err := d.tasks(ctx, summary.NewKeeper(conn, store.Store{Dir: o.StateDir}))
+	tasks, err := d.tasks(ctx, summary.NewKeeper(conn, rebuild.Store(o.StateDir)))
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func newDaemon(o Options, handle *netlink.Handle) *daemon {
 
 // tasks opens what can fail for good before anything runs.
 func (d *daemon) tasks(ctx context.Context, keeper *summary.Keeper) ([]task.Task, error) {
-	files, err := source.Watch(d.ConfigFile)
+	files, err := filewatch.Watch(d.ConfigFile)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/task"
+	"flock.fritzlab.net/flock/internal/task"
 )
 
 // The rhythm of the speaker: reloads are at least reloadRest apart, a BIRD that was started again is

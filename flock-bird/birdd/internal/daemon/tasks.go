@@ -12,8 +12,8 @@ import (
 
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/task"
 	"flock.fritzlab.net/flock/internal/hint"
+	"flock.fritzlab.net/flock/internal/task"
 )
 
 // The rhythm of the comparisons: at once after an event, but not oftener than rest, and every interval
