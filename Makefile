@@ -4,7 +4,6 @@ GO ?= go
 # How long each fuzz test runs, and what the benchmark is told ("-quick", "-enforce", "-json FILE").
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 PROGRAMS := ./flock-ipam ./flock-ipam/ipamd ./flock-veth ./flock-route \
 	./flock-bird ./flock-bird/birdd ./installer/flock-installer
@@ -36,7 +35,7 @@ bench: packages ## Compare with ptp and bridge, about 6 minutes; as root. BENCHF
 lint: ## Check the form of the code: gofmt, vet, staticcheck, test/lint, go.mod
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	$(GO) vet ./...
-	$(GO) run $(STATICCHECK) ./...
+	$(GO) tool -modfile=test/lint/tools.mod staticcheck ./...
 	$(GO) run ./test/lint
 	$(GO) mod tidy -diff
 
