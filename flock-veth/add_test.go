@@ -37,10 +37,11 @@ func TestAddDual(t *testing.T) {
 	n.add(a, a.given(dual, anycast6, anycast4))
 	compare(t, "host", `
 flock8829dfd9@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 group 7273 link/ether ee:ee:ee:ee:ee:ee alias flock:flock/c1/eth0
-flock8829dfd9 inet6 fe80::1/64 scope link nodad
+flock8829dfd9 inet6 fe80::1/128 scope link nodad
 lo inet 127.0.0.1/8 scope host lo
 lo inet6 ::1/128 scope host
-fe80::/64 dev flock8829dfd9 proto kernel metric 256
+fe80::/64 dev flock8829dfd9 proto static metric 256
+fe80::1 dev flock8829dfd9 proto kernel metric 256
 10.1.0.5 dev flock8829dfd9 lladdr 36:1f:02:ea:cd:da PERMANENT
 10.10.0.1 dev flock8829dfd9 lladdr 36:1f:02:ea:cd:da PERMANENT
 2001:db8:1::5 dev flock8829dfd9 lladdr 36:1f:02:ea:cd:da PERMANENT
@@ -107,10 +108,11 @@ func TestAddIPv6Only(t *testing.T) {
 	n.add(a, a.given([]string{unicast6}))
 	compare(t, "host", `
 flock8829dfd9@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 group 7273 link/ether ee:ee:ee:ee:ee:ee alias flock:flock/c1/eth0
-flock8829dfd9 inet6 fe80::1/64 scope link nodad
+flock8829dfd9 inet6 fe80::1/128 scope link nodad
 lo inet 127.0.0.1/8 scope host lo
 lo inet6 ::1/128 scope host
-fe80::/64 dev flock8829dfd9 proto kernel metric 256
+fe80::/64 dev flock8829dfd9 proto static metric 256
+fe80::1 dev flock8829dfd9 proto kernel metric 256
 2001:db8:1::5 dev flock8829dfd9 lladdr 36:1f:02:ea:cd:da PERMANENT`, n.picture())
 	compare(t, "pod", `
 eth0@if3: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450 link/ether 36:1f:02:ea:cd:da

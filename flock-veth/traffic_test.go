@@ -99,6 +99,7 @@ func TestGatewaysAnswer(t *testing.T) {
 	}
 	a.pod.firstPacket("192.0.2.10")
 	a.pod.firstPacket("2001:db8:ffff::10")
+	a.pod.firstPacket("fe80::1%eth0")
 }
 
 func TestForwardingIsSwitchedOnWithCare(t *testing.T) {

@@ -69,8 +69,10 @@ func uplinkMTU(c *wire.Conn, routes []wire.Answer) int {
 		if route.Err != nil {
 			continue
 		}
-		if mtu, err := c.MTU(wire.OutIndex(route.Data)); err == nil && (smallest == 0 || mtu < smallest) {
-			smallest = mtu
+		for _, index := range wire.OutIndices(route.Data) {
+			if mtu, err := c.MTU(index); err == nil && (smallest == 0 || mtu < smallest) {
+				smallest = mtu
+			}
 		}
 	}
 	if smallest == 0 {

@@ -55,6 +55,10 @@ func (s Spec) checkHost(host *wire.Conn, link wire.Link) error {
 	if err := lacks("the host", addrs, s.hostAddrs(link.Dev), err); err != nil {
 		return err
 	}
+	routes, err := routesOf(host, link.Dev)
+	if err := lacks("the host", routes, listed(s.hostRoutes(link.Dev)), err); err != nil {
+		return err
+	}
 	neighs, err := neighsOf(host, link.Dev)
 	return lacks("the host", neighs, s.hostNeighs(link.Dev), err)
 }

@@ -102,6 +102,7 @@ func setUp(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
 		reqs = append(reqs, wire.NoProxyDelay(link.Dev))
 	}
 	reqs = appendAll(reqs, s.hostAddrs(link.Dev))
+	reqs = appendAll(reqs, s.hostRoutes(link.Dev))
 	reqs = appendAll(reqs, s.hostNeighs(link.Dev))
 	if err := host.Do(reqs...); err != nil {
 		return err

@@ -107,12 +107,28 @@ func (s Spec) podEnd() wire.Link {
 	return wire.Link{Dev: wire.Dev{Name: s.IfName}, MAC: s.PodMAC, MTU: s.MTU}
 }
 
-// hostAddrs are the addresses on the host's end. IPv4 needs none: proxy_arp answers for its gateway.
+// hostAddrs are the addresses on the host's end. IPv4 needs none: proxy_arp answers for its gateway. The
+// IPv6 one is a /128, because a router joins the anycast address of any shorter prefix (RFC 4291, section
+// 2.6.1), and that holds the link for another 15 ms when it is deleted.
 func (s Spec) hostAddrs(host wire.Dev) []wire.Addr {
 	if !s.has6() {
 		return nil
 	}
-	return []wire.Addr{{Dev: host, Prefix: netip.PrefixFrom(Gateway6, 64)}}
+	return hostPrefixes(host, []netip.Addr{Gateway6})
+}
+
+// linkLocals is where the pod's own link-local address is, and kernelMetric what the kernel gives such a
+// route itself.
+var linkLocals = netip.MustParsePrefix("fe80::/64")
+
+const kernelMetric = 256
+
+// hostRoutes lead the host to the pod's link-local address.
+func (s Spec) hostRoutes(host wire.Dev) []wire.Route {
+	if !s.has6() {
+		return nil
+	}
+	return []wire.Route{{Dev: host, Dst: linkLocals, Metric: kernelMetric}}
 }
 
 // hostNeighs tell the host the pod's MAC address for each of its addresses. The anycast ones need it

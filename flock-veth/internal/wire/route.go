@@ -131,10 +131,14 @@ func ParseRoute(d Dev, b []byte) (Route, error) {
 	return r, nil
 }
 
-// LookUp asks which route the kernel takes to an address; [OutIndex] reads the answer.
+// fibMatch has the kernel answer with the route as it is, which spares it to choose a source address
+// among those of all links (RTM_F_FIB_MATCH in linux/rtnetlink.h).
+const fibMatch = 0x2000
+
+// LookUp asks which route the kernel takes to an address; [OutIndices] reads the answer.
 func LookUp(dst netip.Addr) *Request {
 	msg := &nl.RtMsg{}
-	msg.Family, msg.Dst_len = uint8(family(dst)), uint8(dst.BitLen())
+	msg.Family, msg.Dst_len, msg.Flags = uint8(family(dst)), uint8(dst.BitLen()), fibMatch
 	return newRequest("look up the route to", dst, unix.RTM_GETROUTE, 0, msg, addrAttr(unix.RTA_DST, dst))
 }
 
