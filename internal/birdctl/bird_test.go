@@ -241,6 +241,23 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestReloadIn(t *testing.T) {
+	p := newPair(t)
+	c := dial(t, p.a)
+	if err := c.ReloadIn(t.Context(), "static1"); err != nil {
+		t.Error(err)
+	}
+	if err, refused := c.ReloadIn(t.Context(), "nobody"), (*birdctl.Error)(nil); !errors.As(err, &refused) {
+		t.Errorf("reload of what there is not: %v", err)
+	}
+	if _, err := c.Do(t.Context(), "disable static1"); err != nil {
+		t.Fatal(err)
+	}
+	if err, refused := c.ReloadIn(t.Context(), "static1"), (*birdctl.Error)(nil); err == nil || errors.As(err, &refused) {
+		t.Errorf("reload of what is down: %v", err)
+	}
+}
+
 func TestContextEndsWaiting(t *testing.T) {
 	if _, err := birdctl.Dial(t.Context(), filepath.Join(t.TempDir(), "bird.ctl")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Dial without a socket: %v", err)

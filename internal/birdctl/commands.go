@@ -101,3 +101,13 @@ func (c *Conn) Exported(ctx context.Context, prefix netip.Prefix, protocol strin
 	}
 	return slices.ContainsFunc(reply.Lines, func(l Line) bool { return l.Code == codeRoute }), nil
 }
+
+// ReloadIn has the protocol bring its routes again; a kernel protocol that learns reads the kernel's table
+// for it, within a moment. A protocol that does not exist is an [*Error].
+func (c *Conn) ReloadIn(ctx context.Context, protocol string) error {
+	reply, err := c.Do(ctx, "reload in "+protocol)
+	if err == nil && !slices.ContainsFunc(reply.Lines, func(l Line) bool { return l.Code == codeReloading }) {
+		err = fmt.Errorf("reload protocol %s: %w", protocol, reply.unexpected("reply"))
+	}
+	return err
+}

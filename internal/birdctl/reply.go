@@ -12,6 +12,7 @@ import (
 const (
 	codeWelcome      = 1
 	codeShutdown     = 6
+	codeReloading    = 15
 	codeVersion      = 1000
 	codeProtocol     = 1002
 	codeDetail       = 1006
