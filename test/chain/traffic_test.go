@@ -230,3 +230,40 @@ func TestKernelWithdrawsAlone(t *testing.T) {
 		t.Logf("%s is withdrawn %s after the link's death began", a, time.Since(start).Round(time.Millisecond))
 	}
 }
+
+// TestDeathWithoutDEL takes pods' links and namespaces away under birdd, which has BIRD look at the IPv4
+// routes that the kernel does not tell of: the router hears of them long before BIRD's next scan.
+func TestDeathWithoutDEL(t *testing.T) {
+	t.Parallel()
+	const soon = 5 * time.Second // half the time between two scans
+	l := newRouted(t, lab.Options{Nodes: 1})
+	node := l.Nodes[0]
+	for i := range 4 {
+		pod := attach(t, node, fmt.Sprintf("dns%d", i), anycast)
+		wantHops(t, l.Router, []string{anycast6, anycast4}, node)
+		link := rtnl.HostName(pod.ContainerID, "eth0")
+		if i%2 == 0 {
+			_, err := node.Run(t.Context(), "ip", "link", "del", link)
+			check(t, err)
+		} else {
+			check(t, pod.Delete())
+		}
+		awaitNoLink(t, node, link)
+		start := time.Now()
+		for _, a := range []string{anycast6, anycast4} {
+			check(t, l.Router.AwaitHops(t.Context(), soon, netip.MustParseAddr(a)))
+			t.Logf("%s is withdrawn within %s after the link's death", a, time.Since(start).Round(time.Millisecond))
+		}
+	}
+}
+
+// awaitNoLink waits until the node has no such link: the kernel takes its time over a namespace.
+func awaitNoLink(t *testing.T, n *lab.Node, link string) {
+	t.Helper()
+	check(t, lab.Within(t.Context(), within, link+" is gone", func() error {
+		if _, err := n.Run(t.Context(), "ip", "link", "show", link); err == nil {
+			return errors.New("it is there")
+		}
+		return nil
+	}))
+}

@@ -32,6 +32,9 @@ var tmpl = template.Must(template.New("bird.conf").Funcs(template.FuncMap{
 	"seconds": func(d time.Duration) int { return int(d / time.Second) },
 }).Parse(text))
 
+// KernelAnnounce4 is the protocol that learns the announcement table's IPv4 routes.
+const KernelAnnounce4 = "kernel_announce4"
+
 // Input is what the configuration depends on.
 type Input struct {
 	Config *v1alpha1.Config

@@ -56,6 +56,7 @@ type daemon struct {
 	config    atomic.Pointer[v1alpha1.Config]
 	files     task.Trigger // the NodeConfig's file may have changed
 	summaries task.Trigger // the summaries may differ from the NodeConfig's
+	deaths    task.Trigger // a link has died by which addresses were announced
 	speaker   *speaker
 }
 
@@ -107,7 +108,7 @@ func newDaemon(o Options, handle *netlink.Handle) *daemon {
 	if o.BirdConf != "" {
 		needs = append(needs, areaBird)
 	}
-	d := &daemon{Options: o, problems: newProblems(o.Log, o.StateDir, needs), files: task.NewTrigger(), summaries: task.NewTrigger()}
+	d := &daemon{Options: o, problems: newProblems(o.Log, o.StateDir, needs), files: task.NewTrigger(), summaries: task.NewTrigger(), deaths: task.NewTrigger()}
 	d.speaker = &speaker{
 		log: o.Log, problems: d.problems, config: d.config.Load, passwords: o.PasswordDir, table: o.Table,
 		own: func() ([]netip.Addr, error) { return watch.Addresses(handle) },
@@ -125,11 +126,11 @@ func (d *daemon) tasks(ctx context.Context, keeper *summary.Keeper) ([]task.Task
 	if err != nil {
 		return nil, err
 	}
-	kernel, err := watch.Open()
+	kernel, err := watch.Open(d.Table)
 	if err != nil {
 		return nil, err
 	}
-	kernel.Summary, kernel.Address = d.summaries.Fire, d.speaker.changed
+	kernel.Summary, kernel.Address, kernel.Death = d.summaries.Fire, d.speaker.changed, d.deaths.Fire
 	hints, err := hint.Listen(d.StateDir)
 	if err != nil {
 		return nil, err
@@ -142,7 +143,7 @@ func (d *daemon) tasks(ctx context.Context, keeper *summary.Keeper) ([]task.Task
 		task.Func("summaries", func(ctx context.Context) error { return d.keepSummaries(ctx, keeper) }),
 	}
 	if d.BirdConf != "" {
-		tasks = append(tasks, d.speaker)
+		tasks = append(tasks, d.speaker, task.Func("deaths", d.answerDeaths))
 	}
 	if d.Listen == "" {
 		return tasks, nil

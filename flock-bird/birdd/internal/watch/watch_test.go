@@ -39,8 +39,38 @@ func ip(t *testing.T, n *lab.Netns, args string) {
 	must(t, err)
 }
 
-// TestWatcher does one thing after the other; each is followed by one that is known to be told of, so
+// step is a command of ip(8) and what it makes the watcher tell of.
+type step struct{ do, want string }
+
+// watchSteps does one thing after the other; each is followed by one that is known to be told of, so
 // that what was not told before will not be.
+func watchSteps(t *testing.T, n *lab.Netns, steps []step) {
+	t.Helper()
+	told := make(chan string, 100)
+	var w *Watcher
+	must(t, n.Do(func() (err error) { w, err = Open(rtnl.TableAnnounce); return err }))
+	w.Summary, w.Address, w.Death = func() { told <- "summary" }, func() { told <- "address" }, func() { told <- "death" }
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	for _, s := range steps {
+		ip(t, n, s.do)
+		if s.want == "" {
+			continue
+		}
+		select {
+		case got := <-told:
+			if got != s.want {
+				t.Errorf("after ip %s, or one before, it told of %s, want %s", s.do, got, s.want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("ip %s: not told", s.do)
+		}
+	}
+	cancel()
+	must(t, <-ended)
+}
+
 func TestWatcher(t *testing.T) {
 	n := newNetns(t)
 	for _, setup := range []string{
@@ -51,14 +81,7 @@ func TestWatcher(t *testing.T) {
 	} {
 		ip(t, n, setup)
 	}
-	told := make(chan string, 100)
-	var w *Watcher
-	must(t, n.Do(func() (err error) { w, err = Open(); return err }))
-	w.Summary, w.Address = func() { told <- "summary" }, func() { told <- "address" }
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- w.Run(ctx) }()
-	for _, test := range []struct{ do, want string }{
+	watchSteps(t, n, []step{
 		{"-6 route del 2001:db8:1::/64 proto 72", "summary"},
 		{"route del 10.1.0.0/24 proto 72", "summary"},
 		{"-6 route del 2001:db8:1::/64 table 7273", "summary"},
@@ -71,22 +94,39 @@ func TestWatcher(t *testing.T) {
 		{"addr add 10.9.0.1/24 dev eth0", "address"},
 		{"addr del 10.9.0.1/24 dev eth0", "address"},
 		{"-6 addr add 2001:db8:9::1/64 dev eth0 nodad", "address"},
+	})
+}
+
+func TestDeath(t *testing.T) {
+	n := newNetns(t)
+	for _, setup := range []string{
+		"link add v1 up type veth peer name p1", "link add v2 up type veth peer name p2",
+		"link add v3 up type veth peer name p3", "link add v4 up type veth peer name p4", "link add br0 up type bridge",
+		"route add 10.1.0.1 dev pod table 7273", "route add 10.1.0.2 dev v1 table 7273",
 	} {
-		ip(t, n, test.do)
-		if test.want == "" {
-			continue
-		}
-		select {
-		case got := <-told:
-			if got != test.want {
-				t.Errorf("after ip %s, or one before, it told of %s, want %s", test.do, got, test.want)
-			}
-		case <-time.After(5 * time.Second):
-			t.Fatalf("ip %s: not told", test.do)
-		}
+		ip(t, n, setup)
 	}
-	cancel()
-	must(t, <-ended)
+	watchSteps(t, n, []step{
+		{"link del pod", "death"},
+		{"route del 10.1.0.2 table 7273", ""}, // as DEL does
+		{"link del v1", ""},
+		{"addr add 10.9.0.1/32 dev lo", "address"},
+		{"route add 10.1.0.3 dev v2 table 7273", ""},
+		{"route replace 10.1.0.3 dev v3 table 7273", ""},
+		{"route add 10.1.0.4 dev v2 table 7274", ""},
+		{"-6 route add 2001:db8::1 dev v2 table 7273", ""},
+		{"link del v2", ""},
+		{"addr add 10.9.0.2/32 dev lo", "address"},
+		{"link set v3 master br0", ""},
+		{"link set v3 nomaster", ""}, // told of as RTM_DELLINK, too
+		{"addr add 10.9.0.3/32 dev lo", "address"},
+		{"link del v3", "death"},
+		{"route add 10.1.0.5 dev v4 table 7273 metric 16", ""},
+		{"route add 10.1.0.5 dev br0 table 7273 metric 17", ""},
+		{"link set v4 down", ""},
+		{"link del v4", "death"},
+		{"link del br0", "death"},
+	})
 }
 
 func TestAddresses(t *testing.T) {
