@@ -144,7 +144,7 @@ func (tx *Tx) Commit(a cni.Attachment, now time.Time) error {
 	if err != nil || !found || alloc.State == Committed {
 		return err
 	}
-	alloc.State, alloc.CommittedAt = Committed, now
+	alloc.State, alloc.CommittedAt = Committed, now.UTC() // the local zone would cost reading /etc/localtime
 	return tx.allocations.put(attachmentKey(a), alloc)
 }
 

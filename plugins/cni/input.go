@@ -36,18 +36,9 @@ type Input struct {
 	// Raw is the whole of it, to hand to a delegate.
 	Raw []byte
 
-	validAttachments *[]types.GCAttachment
-}
-
-// envelope is CNI's part of a plugin configuration (CNI specification, section 1).
-type envelope struct {
-	CNIVersion       string                     `json:"cniVersion"`
-	Name             string                     `json:"name"`
-	Type             string                     `json:"type"`
-	IPAM             json.RawMessage            `json:"ipam"`
-	RuntimeConfig    map[string]json.RawMessage `json:"runtimeConfig"`
-	PrevResult       json.RawMessage            `json:"prevResult"`
-	ValidAttachments json.RawMessage            `json:"cni.dev/valid-attachments"`
+	rawPrevResult     json.RawMessage
+	prevResultVersion string // as it says itself, "" where it does not
+	validAttachments  *[]types.GCAttachment
 }
 
 // reserved are CNI's keys, which are no plugin's own; so is everything that starts with "cni.dev/".
@@ -69,61 +60,82 @@ const (
 )
 
 func decodeInput(stdin []byte, mode prevResultMode) (Input, error) {
-	var env envelope
 	var keys map[string]json.RawMessage
-	if err := errors.Join(json.Unmarshal(stdin, &env), json.Unmarshal(stdin, &keys)); err != nil {
+	if err := json.Unmarshal(stdin, &keys); err != nil {
 		return Input{}, Wrap(types.ErrDecodingFailure, fmt.Errorf("decode the network configuration: %w", err))
 	}
-	in := Input{CNIVersion: env.CNIVersion, Network: env.Name, Type: env.Type, RuntimeConfig: env.RuntimeConfig, Raw: stdin}
-	if err := in.decodeSections(env, keys); err != nil {
+	in := Input{Raw: stdin}
+	if err := in.decodeKeys(keys); err != nil {
 		return Input{}, Wrap(types.ErrDecodingFailure, err)
 	}
-	if present(env.PrevResult) {
-		prev, err := decodePrevResult(env.CNIVersion, env.PrevResult)
-		if err != nil && mode == prevResultStrict {
+	if raw := keys["prevResult"]; present(raw) {
+		if err := in.decodePrevResult(raw); err != nil && mode == prevResultStrict {
 			return Input{}, Wrap(types.ErrDecodingFailure, fmt.Errorf("decode prevResult: %w", err))
 		}
-		in.PrevResult = prev
 	}
 	return in, nil
 }
 
-func (in *Input) decodeSections(env envelope, keys map[string]json.RawMessage) error {
-	for key := range keys {
-		if reserved[key] || strings.HasPrefix(key, "cni.dev/") {
-			delete(keys, key)
+// decodeKeys reads CNI's own keys, and puts the others aside for the plugin.
+func (in *Input) decodeKeys(keys map[string]json.RawMessage) error {
+	var ipam types.IPAM
+	for _, k := range []struct {
+		name string
+		to   any
+	}{
+		{"cniVersion", &in.CNIVersion}, {"name", &in.Network}, {"type", &in.Type},
+		{"runtimeConfig", &in.RuntimeConfig}, {"ipam", &ipam}, {"cni.dev/valid-attachments", &in.validAttachments},
+	} {
+		if raw, given := keys[k.name]; given {
+			if err := json.Unmarshal(raw, k.to); err != nil {
+				return fmt.Errorf("decode %s: %w", k.name, err)
+			}
+		}
+	}
+	if raw := keys["ipam"]; present(raw) {
+		in.IPAM, in.IPAMType = raw, ipam.Type
+	}
+	if raw, given := keys["cni.dev/valid-attachments"]; given && absent(raw) {
+		in.validAttachments = new([]types.GCAttachment) // Go's way to write a list of none
+	}
+	own := map[string]json.RawMessage{}
+	for key, raw := range keys {
+		if !reserved[key] && !strings.HasPrefix(key, "cni.dev/") {
+			own[key] = raw
 		}
 	}
 	var err error
-	if in.Own, err = json.Marshal(keys); err != nil {
+	in.Own, err = json.Marshal(own)
+	return err
+}
+
+// decodePrevResult sets PrevResult to the result in its newest form, or returns an error.
+func (in *Input) decodePrevResult(raw json.RawMessage) error {
+	result := new(current.Result)
+	if err := json.Unmarshal(raw, result); err != nil {
 		return err
 	}
-	if present(env.IPAM) {
-		var ipam types.IPAM
-		if err := json.Unmarshal(env.IPAM, &ipam); err != nil {
-			return fmt.Errorf("decode ipam: %w", err)
-		}
-		in.IPAM, in.IPAMType = env.IPAM, ipam.Type
+	in.rawPrevResult, in.prevResultVersion = raw, result.CNIVersion
+	var err error
+	switch {
+	case result.CNIVersion != "" && result.CNIVersion != in.CNIVersion:
+		err = fmt.Errorf("it is of version %s, its configuration of %s", result.CNIVersion, in.CNIVersion)
+	case in.CNIVersion == "1.0.0" || in.CNIVersion == "1.1.0": // their fields are the same
+		result.CNIVersion = current.ImplementedSpecVersion
+	default:
+		result, err = decodeOld(in.CNIVersion, raw)
 	}
-	if env.ValidAttachments != nil {
-		in.validAttachments = new([]types.GCAttachment)
-		if err := json.Unmarshal(env.ValidAttachments, in.validAttachments); err != nil {
-			return fmt.Errorf("decode cni.dev/valid-attachments: %w", err)
-		}
+	if err == nil {
+		err = checkResult(result)
 	}
-	return nil
+	if err == nil {
+		in.PrevResult = result
+	}
+	return err
 }
 
-// resultShape is what is checked of a result before its own decoder sees it, which trusts it.
-type resultShape struct {
-	CNIVersion string            `json:"cniVersion"`
-	Interfaces []json.RawMessage `json:"interfaces"`
-	IPs        []json.RawMessage `json:"ips"`
-	Routes     []json.RawMessage `json:"routes"`
-}
-
-// decodePrevResult returns the result in its newest form, or an error and no result.
-func decodePrevResult(version string, raw json.RawMessage) (*current.Result, error) {
+// decodeOld decodes a result of a version below 1.0.0.
+func decodeOld(version string, raw json.RawMessage) (*current.Result, error) {
 	var shape resultShape
 	if err := json.Unmarshal(raw, &shape); err != nil {
 		return nil, err
@@ -131,24 +143,22 @@ func decodePrevResult(version string, raw json.RawMessage) (*current.Result, err
 	if err := shape.check(); err != nil {
 		return nil, err
 	}
-	if shape.CNIVersion == "" {
-		var err error
-		if raw, err = withVersion(raw, version); err != nil {
-			return nil, err
-		}
+	raw, err := withVersion(raw, version)
+	if err != nil {
+		return nil, err
 	}
 	decoded, err := create.Create(version, raw)
 	if err != nil {
 		return nil, err
 	}
-	result, err := current.NewResultFromResult(decoded)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkResult(result); err != nil {
-		return nil, err
-	}
-	return result, nil
+	return current.NewResultFromResult(decoded)
+}
+
+// resultShape is what is checked of an old result before its own decoder sees it, which trusts it.
+type resultShape struct {
+	Interfaces []json.RawMessage `json:"interfaces"`
+	IPs        []json.RawMessage `json:"ips"`
+	Routes     []json.RawMessage `json:"routes"`
 }
 
 func (s resultShape) check() error {

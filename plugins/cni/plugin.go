@@ -37,8 +37,9 @@ type Plugin[C any] struct {
 	// Parse turns the request's configuration into C, once, before the verb runs. Its errors reach
 	// the runtime with code 7 (invalid network configuration) unless they carry another one.
 	Parse func(Input) (C, error)
-	// Add returns the result that the next plugin gets as its prevResult. Repeated for the same
-	// attachment it returns the same result and changes nothing.
+	// Add returns the result that the next plugin gets as its prevResult; nil passes the prevResult on
+	// as it came, to the byte. Repeated for the same attachment it returns the same result and changes
+	// nothing.
 	Add func(context.Context, *Request[C]) (*current.Result, error)
 	// Del frees what the plugin owns of the attachment. Freeing what is absent is not an error.
 	Del func(context.Context, *Request[C]) error
@@ -53,14 +54,11 @@ type Plugin[C any] struct {
 // Main serves the one request that the environment and stdin hold, and exits: 0 after a success,
 // 1 after an error, which it prints to stdout as the specification (section 5, "Error") demands.
 func (p Plugin[C]) Main() {
-	// One short request allocates less than a collection is worth; the limit is for the one that does not.
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(memoryLimit)
 	trace := openTrace(p.Name)
 	stdin, result, err := p.serve()
 	if err == nil && result != nil {
-		if perr := result.Print(); perr != nil {
-			err = types.NewError(types.ErrIOFailure, "print the result: "+perr.Error(), "")
+		if _, werr := os.Stdout.Write(result); werr != nil {
+			err = types.NewError(types.ErrIOFailure, "print the result: "+werr.Error(), "")
 		}
 	}
 	trace.done(err)
@@ -73,12 +71,9 @@ func (p Plugin[C]) Main() {
 	os.Exit(1)
 }
 
-// memoryLimit is how many bytes a plugin may use before garbage is collected after all.
-const memoryLimit = 64 << 20
-
 // serve runs the verb. It prints neither the result nor the error, so that stdout gets one JSON object
 // in the end. stdin is nil when the request did not get as far as a verb.
-func (p Plugin[C]) serve() (stdin []byte, result types.Result, err *types.Error) {
+func (p Plugin[C]) serve() (stdin, result []byte, err *types.Error) {
 	verb := func(f func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
 		return guarded(func(args *skel.CmdArgs) error {
 			stdin = args.StdinData
@@ -124,7 +119,8 @@ func guarded(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
 	}
 }
 
-func (p Plugin[C]) add(args *skel.CmdArgs) (types.Result, error) {
+// add returns what is to be printed.
+func (p Plugin[C]) add(args *skel.CmdArgs) ([]byte, error) {
 	if err := requireNetns(args); err != nil {
 		return nil, err
 	}
@@ -136,17 +132,16 @@ func (p Plugin[C]) add(args *skel.CmdArgs) (types.Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if result == nil && req.PrevResult == nil {
+		return nil, fmt.Errorf("%s: ADD returned no result, and there is no prevResult to pass on", p.Name)
+	}
 	if result == nil {
-		return nil, fmt.Errorf("%s: ADD returned neither a result nor an error", p.Name)
+		return passOn(req.Input)
 	}
 	if err := checkResult(result); err != nil {
 		return nil, fmt.Errorf("%s: the result of ADD: %w", p.Name, err)
 	}
-	converted, err := result.GetAsVersion(req.CNIVersion)
-	if err != nil {
-		return nil, Wrap(types.ErrIncompatibleCNIVersion, err)
-	}
-	return converted, nil
+	return encode(result, req.CNIVersion)
 }
 
 func (p Plugin[C]) check(args *skel.CmdArgs) error {

@@ -12,7 +12,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/types/create"
+	"github.com/google/go-cmp/cmp"
 
 	"flock.fritzlab.net/flock/plugins/cni"
 )
@@ -92,6 +94,39 @@ func mustJSON(t *testing.T, v any) []byte {
 	return out
 }
 
+// A plugin that changes nothing hands its prevResult on with whatever is in it.
+func TestPrevResultPassesOn(t *testing.T) {
+	const prev = `{"cniVersion":"1.1.0", "ips":[{"address":"192.0.2.1/32", "of":"another"}], "later":{"a": 1}}`
+	c := conf{"do": "no result", "prevResult": json.RawMessage(prev)}
+	out := run(t, "ADD", c.json(t))
+	out.succeeded(t)
+	var got, want any
+	out.object(t, &got)
+	if err := json.Unmarshal([]byte(prev), &want); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-prevResult +result):\n%s", diff)
+	}
+}
+
+// One without its version, as in the specification's examples, gets that of the request.
+func TestPrevResultPassesOnWithItsVersion(t *testing.T) {
+	for _, version := range []string{"0.4.0", "1.0.0"} {
+		c := conf{"do": "no result", "cniVersion": version, "prevResult": json.RawMessage(`{"dns":{"domain":"example"}}`)}
+		out := run(t, "ADD", c.json(t))
+		out.succeeded(t)
+		var got struct {
+			CNIVersion string
+			DNS        types.DNS
+		}
+		out.object(t, &got)
+		if got.CNIVersion != version || got.DNS.Domain != "example" {
+			t.Errorf("%s: passed on as %+v", version, got)
+		}
+	}
+}
+
 func TestVersionVerb(t *testing.T) {
 	out := run(t, "VERSION", []byte(`{"cniVersion":"1.0.0"}`))
 	out.succeeded(t)
@@ -140,7 +175,7 @@ func TestErrorCodes(t *testing.T) {
 		{"own code", "ADD", conf{"do": "code", "code": cni.CodeKernel}, "", cni.CodeKernel, "kernel log"},
 		{"code of STATUS", "STATUS", conf{"do": "code", "code": 50}, "", 50, "do as told"},
 		{"code of Parse", "ADD", conf{"do": "code", "code": 11, "inParse": true}, "", 11, "do as told"},
-		{"no result", "ADD", conf{"do": "no result"}, "", 999, "neither a result nor an error"},
+		{"no result", "ADD", conf{"do": "no result"}, "", 999, "no prevResult to pass on"},
 		{"result that points nowhere", "ADD", conf{"do": "bad result"}, "", 999, "ips[0]"},
 	}
 	for _, test := range tests {

@@ -4,20 +4,21 @@ package cni
 
 import (
 	"cmp"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 
+	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 )
 
 // checkResult refuses what would make the next reader fall over: containerd crashes when ips[].interface
 // equals the number of interfaces.
 func checkResult(r *current.Result) error {
-	if slices.Contains(r.Interfaces, nil) || slices.Contains(r.IPs, nil) || slices.Contains(r.Routes, nil) {
-		return errors.New("an entry is null")
+	if err := cmp.Or(noNull("interfaces", r.Interfaces), noNull("ips", r.IPs), noNull("routes", r.Routes)); err != nil {
+		return err
 	}
 	for i, ip := range r.IPs {
 		_, noInterface := owner(r, ip)
@@ -27,6 +28,44 @@ func checkResult(r *current.Result) error {
 		}
 	}
 	return nil
+}
+
+func noNull[T any](list string, entries []*T) error {
+	if i := slices.Index(entries, nil); i >= 0 {
+		return fmt.Errorf("%s[%d] is null", list, i)
+	}
+	return nil
+}
+
+// passOn returns the prevResult as it came.
+func passOn(in Input) ([]byte, error) {
+	if in.prevResultVersion == in.CNIVersion {
+		return in.rawPrevResult, nil
+	}
+	return encode(in.PrevResult, in.CNIVersion) // it came without its version
+}
+
+// encode returns a result as JSON of the version.
+func encode(r *current.Result, version string) ([]byte, error) {
+	if version != "1.0.0" && version != "1.1.0" {
+		converted, err := r.GetAsVersion(version)
+		if err != nil {
+			return nil, Wrap(types.ErrIncompatibleCNIVersion, err)
+		}
+		return json.Marshal(converted)
+	}
+	// The same as the library's encoding, which decodes and encodes again to leave out an empty dns.
+	plain := struct {
+		CNIVersion string               `json:"cniVersion"`
+		Interfaces []*current.Interface `json:"interfaces,omitempty"`
+		IPs        []*current.IPConfig  `json:"ips,omitempty"`
+		Routes     []*types.Route       `json:"routes,omitempty"`
+		DNS        *types.DNS           `json:"dns,omitempty"`
+	}{version, r.Interfaces, r.IPs, r.Routes, &r.DNS}
+	if r.DNS.IsEmpty() {
+		plain.DNS = nil
+	}
+	return json.Marshal(plain)
 }
 
 // owner returns the interface that an address belongs to, nil if the result does not say. An interface
