@@ -40,7 +40,7 @@ func BenchmarkPropagation(b *testing.B) {
 					}
 					announced = append(announced, events.await(b, unix.RTM_NEWROUTE).Sub(start))
 					start = time.Now()
-					if _, err := c.DeleteRoute(route); err != nil {
+					if _, err := c.DeleteRoutes(route); err != nil {
 						return err
 					}
 					withdrawn = append(withdrawn, events.await(b, unix.RTM_DELROUTE).Sub(start))

@@ -93,12 +93,7 @@ func (s *speaker) announce(c claim.Claim) error {
 	if err != nil {
 		return err
 	}
-	for _, addr := range addrs {
-		if err := s.board.Install(c, addr); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.board.Install(c, addrs...)
 }
 
 // expected returns the addresses that need a route of their own from the beginning.

@@ -64,13 +64,9 @@ func (r *router) checkStore(a cni.Attachment, wanted claim.Claim) error {
 
 // checkRoutes looks for a route to the link for each address.
 func (r *router) checkRoutes(c claim.Claim) error {
-	var routes []rtnl.Route
-	for _, family := range []int{unix.AF_INET6, unix.AF_INET} {
-		found, err := r.conn.Routes(family, rtnl.Route{Table: unix.RT_TABLE_MAIN, Proto: rtnl.Proto, Link: c.LinkIndex})
-		if err != nil {
-			return cni.Wrap(cni.CodeKernel, err)
-		}
-		routes = append(routes, found...)
+	routes, err := r.conn.Routes(unix.AF_UNSPEC, rtnl.Route{Table: unix.RT_TABLE_MAIN, Proto: rtnl.Proto, Link: c.LinkIndex})
+	if err != nil {
+		return cni.Wrap(cni.CodeKernel, err)
 	}
 	for _, addr := range c.Unicast {
 		if !slices.Contains(routes, r.route(addr, c.LinkIndex)) {

@@ -42,29 +42,30 @@ func commit(a cni.Attachment) func(*store.Tx) error {
 
 // install adds the claim's routes that are not there.
 func (r *router) install(c claim.Claim) error {
-	for _, addr := range c.Unicast {
-		if err := r.installUnicast(addr, c.LinkIndex); err != nil {
-			return err
+	addrs := c.Addresses()
+	present, err := r.conn.Lookup(addrs...)
+	if err != nil {
+		return err
+	}
+	var missing []rtnl.Route
+	for i, addr := range addrs {
+		want := r.route(addr, c.LinkIndex)
+		if strangers(present[i], want) {
+			return &rtnl.ConflictError{Incumbent: present[i]}
+		}
+		if i < len(c.Unicast) && present[i] != want {
+			missing = append(missing, want)
 		}
 	}
-	for _, addr := range c.Anycast {
-		if err := r.installAnycast(addr, c.LinkIndex); err != nil {
+	if err := r.conn.InstallRoutes(missing...); err != nil {
+		return err
+	}
+	for i, addr := range c.Anycast {
+		if err := r.installAnycast(addr, c.LinkIndex, present[len(c.Unicast)+i]); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (r *router) installUnicast(addr netip.Addr, link int) error {
-	want := r.route(addr, link)
-	present, found, err := r.conn.Lookup(addr)
-	if err != nil || present == want {
-		return err
-	}
-	if found && strangers(present, want) {
-		return &rtnl.ConflictError{Incumbent: present}
-	}
-	return r.conn.InstallRoute(want)
 }
 
 // strangers tells whether a route takes the address away from the attachment: it is the address's own,
@@ -73,17 +74,10 @@ func strangers(present, want rtnl.Route) bool {
 	return present.Dst == want.Dst && present.Proto != want.Proto && (present.Link != want.Link || present.Type != want.Type)
 }
 
-func (r *router) installAnycast(addr netip.Addr, link int) error {
-	want := r.route(addr, link)
-	present, found, err := r.conn.Lookup(addr)
-	switch {
-	case err != nil:
-		return err
-	case found && strangers(present, want):
-		return &rtnl.ConflictError{Incumbent: present}
-	case found && present.Group == 0 && present.Dst == want.Dst && present.Proto == rtnl.Proto:
+func (r *router) installAnycast(addr netip.Addr, link int, present rtnl.Route) error {
+	if present.Group == 0 && present.Dst == cni.HostPrefix(addr) && present.Proto == rtnl.Proto {
 		// The address was some pod's own until that died.
-		if _, err := r.conn.DeleteRoute(present); err != nil {
+		if _, err := r.conn.DeleteRoutes(present); err != nil {
 			return err
 		}
 	}
@@ -100,11 +94,12 @@ func (r *router) anycast(addr netip.Addr) nexthop.Anycast {
 
 // remove takes the claim's routes away, whatever their metric.
 func (r *router) remove(c claim.Claim) error {
+	var routes []rtnl.Route
 	for _, addr := range c.Unicast {
-		route := rtnl.Route{Dst: cni.HostPrefix(addr), Table: c.Table, Proto: rtnl.Proto, Link: c.LinkIndex}
-		if _, err := r.conn.DeleteRoute(route); err != nil {
-			return err
-		}
+		routes = append(routes, rtnl.Route{Dst: cni.HostPrefix(addr), Table: c.Table, Proto: rtnl.Proto, Link: c.LinkIndex})
+	}
+	if _, err := r.conn.DeleteRoutes(routes...); err != nil {
+		return err
 	}
 	if c.LinkIndex == 0 {
 		return nil // no link, no anycast route

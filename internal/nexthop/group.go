@@ -46,12 +46,12 @@ func (a Anycast) Join(link int) (err error) {
 }
 
 func (a Anycast) join(link int) error {
-	route, found, err := a.Conn.Lookup(a.Addr)
+	routes, err := a.Conn.Lookup(a.Addr)
 	if err != nil {
 		return err
 	}
-	if found && route.Dst == cni.HostPrefix(a.Addr) && a.owns(route) {
-		return a.enlarge(route.Group, link)
+	if r := routes[0]; r.Dst == cni.HostPrefix(a.Addr) && a.owns(r) {
+		return a.enlarge(r.Group, link)
 	}
 	return a.begin(link)
 }
@@ -62,14 +62,15 @@ func (a Anycast) owns(r rtnl.Route) bool {
 
 // enlarge adds the device to the group that the address is routed through.
 func (a Anycast) enlarge(id uint32, link int) error {
-	group, found, err := Get(a.Conn, id)
+	groups, err := Get(a.Conn, id)
 	if err != nil {
 		return err
 	}
-	if !found {
+	group := groups[0]
+	if group.ID == 0 {
 		return unix.ENOENT // its last device has just died
 	}
-	if own, err := a.members(group, link); err != nil || len(own) > 0 {
+	if own, err := a.own(group.Members, link); err != nil || len(own) > 0 {
 		return err
 	}
 	member, err := a.member(link)
@@ -120,58 +121,44 @@ func (a Anycast) joinHidden(route rtnl.Route, link int) error {
 // Leave takes the device out of those that the address is routed to; with the last one the kernel
 // removes the group and the route. A device that is not among them, or is gone, is not an error.
 func (a Anycast) Leave(link int) error {
-	objects, err := a.reached(link)
+	ids, err := a.reached(link)
 	if err != nil {
 		return fmt.Errorf("route %s to one device less: %w", a.Addr, err)
 	}
-	for _, o := range objects {
-		if err := Delete(a.Conn, o.ID); err != nil {
-			return err
-		}
-	}
-	return nil
+	return Delete(a.Conn, ids...)
 }
 
-// reached returns the address's objects of the device: those that its route goes through, and the one
-// that a killed process made and did not come to use.
-func (a Anycast) reached(link int) ([]Object, error) {
+// reached returns the IDs of the address's objects of the device: those that its route goes through, and
+// the one that a killed process made and did not come to use.
+func (a Anycast) reached(link int) ([]uint32, error) {
 	routes, err := a.Conn.Routes(rtnl.Family(a.Addr), rtnl.Route{Table: a.Table, Proto: a.Proto, Link: link, Dst: cni.HostPrefix(a.Addr)})
 	if err != nil {
 		return nil, err
 	}
-	var objects []Object
+	var groups []uint32
 	for _, r := range routes {
-		group, _, err := Get(a.Conn, r.Group)
-		if err != nil {
-			return nil, err
-		}
-		members, err := a.members(group, link)
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, members...)
+		groups = append(groups, r.Group)
 	}
-	if o, _, err := Get(a.Conn, a.id(link)); err != nil {
+	objects, err := Get(a.Conn, groups...)
+	if err != nil {
 		return nil, err
-	} else if a.is(o, link) {
-		objects = append(objects, o)
 	}
-	return objects, nil
+	ids := []uint32{a.id(link)}
+	for _, group := range objects {
+		ids = append(ids, group.Members...)
+	}
+	return a.own(ids, link)
 }
 
-// members returns the group's objects of the device.
-func (a Anycast) members(group Object, link int) ([]Object, error) {
-	var members []Object
-	for _, id := range group.Members {
-		o, _, err := Get(a.Conn, id)
-		if err != nil {
-			return nil, err
-		}
+// own returns those of the IDs whose objects are the address's of the device.
+func (a Anycast) own(ids []uint32, link int) (own []uint32, err error) {
+	objects, err := Get(a.Conn, ids...)
+	for _, o := range objects {
 		if a.is(o, link) {
-			members = append(members, o)
+			own = append(own, o.ID)
 		}
 	}
-	return members, nil
+	return own, err
 }
 
 // is tells whether the object is one that member returns for the device.
@@ -182,14 +169,14 @@ func (a Anycast) is(o Object, link int) bool {
 // member returns the ID of the address's object of the device, which it makes unless it is there.
 func (a Anycast) member(link int) (uint32, error) {
 	for id := a.id(link); ; id = next(id) {
-		o, found, err := Get(a.Conn, id)
+		objects, err := Get(a.Conn, id)
 		if err != nil {
 			return 0, err
 		}
-		if a.is(o, link) {
+		if a.is(objects[0], link) {
 			return id, nil
 		}
-		if found {
+		if objects[0].ID != 0 {
 			continue // a stranger's
 		}
 		err = Add(a.Conn, Object{ID: id, Family: uint8(rtnl.Family(a.Addr)), Proto: a.Proto, Link: link})

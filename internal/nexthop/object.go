@@ -64,93 +64,88 @@ func (h header) Serialize() []byte {
 
 // List returns every nexthop object of the network namespace, strangers' too.
 func List(c *rtnl.Conn) ([]Object, error) {
-	bodies, err := c.List(unix.RTM_GETNEXTHOP, header{})
-	if err != nil {
-		return nil, fmt.Errorf("list nexthops: %w", err)
-	}
-	objects := make([]Object, 0, len(bodies))
-	for _, body := range bodies {
-		o, err := parse(body)
-		if err != nil {
-			return nil, fmt.Errorf("list nexthops: %w", err)
-		}
-		objects = append(objects, o)
-	}
-	return objects, nil
+	return rtnl.List(c, rtnl.NewRequest("list", "nexthops", unix.RTM_GETNEXTHOP, 0, header{}), parse)
 }
 
-// Get returns the object with the ID, and whether there is one.
-func Get(c *rtnl.Conn, id uint32) (Object, bool, error) {
-	bodies, err := c.Get(unix.RTM_GETNEXTHOP, header{}, &nl.Uint32Attribute{Type: nhaID, Value: id})
-	if errors.Is(err, unix.ENOENT) {
-		return Object{}, false, nil
+// Get returns the objects with the IDs, the zero Object for an ID that none has.
+func Get(c *rtnl.Conn, ids ...uint32) ([]Object, error) {
+	answers, err := c.Ask(requests("look up nexthop", unix.RTM_GETNEXTHOP, ids)...)
+	objects := make([]Object, len(answers))
+	for i, a := range answers {
+		if a.Is(unix.ENOENT) {
+			continue
+		}
+		if err = a.Err; err == nil {
+			objects[i], err = parse(a.Data)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err == nil && len(bodies) == 0 {
-		err = errors.New("empty answer")
-	}
-	if err != nil {
-		return Object{}, false, fmt.Errorf("look up nexthop %d: %w", id, err)
-	}
-	o, err := parse(bodies[0])
-	return o, err == nil, err
+	return objects, err
 }
 
 // Add adds an object. Its ID being in use is an error that matches [unix.EEXIST].
 func Add(c *rtnl.Conn, o Object) error {
-	if err := c.Send(unix.RTM_NEWNEXTHOP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, o.message()...); err != nil {
-		return fmt.Errorf("add nexthop %s: %w", o, err)
-	}
-	return nil
+	return c.Do(o.request("add nexthop", unix.NLM_F_CREATE|unix.NLM_F_EXCL))
 }
 
 // Replace changes an object in place; the routes through it follow. There being none with its ID is an
 // error that matches [unix.ENOENT], a member that is gone one that matches [unix.EINVAL].
 func Replace(c *rtnl.Conn, o Object) error {
-	if err := c.Send(unix.RTM_NEWNEXTHOP, unix.NLM_F_REPLACE, o.message()...); err != nil {
-		return fmt.Errorf("replace nexthop %s: %w", o, err)
-	}
-	return nil
+	return c.Do(o.request("replace nexthop", unix.NLM_F_REPLACE))
 }
 
-// Delete deletes the object with the ID. The kernel takes it out of every group, and with its last
+// Delete deletes the objects with the IDs. The kernel takes them out of every group, and with its last
 // member a group goes, and with that its routes. Deleting what is absent is not an error.
-func Delete(c *rtnl.Conn, id uint32) error {
-	err := c.Send(unix.RTM_DELNEXTHOP, 0, header{}, &nl.Uint32Attribute{Type: nhaID, Value: id})
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("delete nexthop %d: %w", id, err)
+func Delete(c *rtnl.Conn, ids ...uint32) error {
+	answers, err := c.Ask(requests("delete nexthop", unix.RTM_DELNEXTHOP, ids)...)
+	for _, a := range answers {
+		if !a.Is(unix.ENOENT) {
+			err = errors.Join(err, a.Err)
+		}
 	}
-	return nil
+	return err
 }
 
-func (o Object) message() []nl.NetlinkRequestData {
-	parts := []nl.NetlinkRequestData{header{o.Family, o.Proto}, &nl.Uint32Attribute{Type: nhaID, Value: o.ID}}
+func requests(verb string, msgType int, ids []uint32) []*rtnl.Request {
+	reqs := make([]*rtnl.Request, len(ids))
+	for i, id := range ids {
+		reqs[i] = rtnl.NewRequest(verb, id, msgType, 0, header{}, rtnl.Uint32Attr(nhaID, id))
+	}
+	return reqs
+}
+
+func (o Object) request(verb string, flags int) *rtnl.Request {
+	return rtnl.NewRequest(verb, o, unix.RTM_NEWNEXTHOP, flags,
+		header{o.Family, o.Proto}, rtnl.Uint32Attr(nhaID, o.ID), o.leads())
+}
+
+// leads returns the attribute that says where the object leads.
+func (o Object) leads() *nl.RtAttr {
 	if o.Members == nil {
-		return append(parts, &nl.Uint32Attribute{Type: nhaOIF, Value: uint32(o.Link)})
+		return rtnl.Uint32Attr(nhaOIF, o.Link)
 	}
 	members := make([]byte, sizeofMember*len(o.Members))
 	for i, id := range o.Members {
 		binary.NativeEndian.PutUint32(members[sizeofMember*i:], id) // weight and the rest 0: equal shares
 	}
-	return append(parts, nl.NewRtAttr(nhaGroup, members))
+	return nl.NewRtAttr(nhaGroup, members)
 }
 
 func parse(body []byte) (Object, error) {
 	if len(body) < sizeofNhmsg {
-		return Object{}, errors.New("short nexthop message from the kernel")
+		return Object{}, rtnl.Short("a nexthop", body)
 	}
 	o := Object{Family: body[0], Proto: netlink.RouteProtocol(body[2])}
-	attrs, err := nl.ParseRouteAttr(body[sizeofNhmsg:])
-	if err != nil {
-		return Object{}, fmt.Errorf("parse a nexthop message: %w", err)
-	}
-	for _, attr := range attrs {
-		switch {
-		case attr.Attr.Type == nhaGroup:
-			o.Members = parseMembers(attr.Value)
-		case attr.Attr.Type == nhaID && len(attr.Value) == 4:
-			o.ID = binary.NativeEndian.Uint32(attr.Value)
-		case attr.Attr.Type == nhaOIF && len(attr.Value) == 4:
-			o.Link = int(binary.NativeEndian.Uint32(attr.Value))
+	for kind, value := range rtnl.Attrs(body[sizeofNhmsg:]) {
+		switch kind {
+		case nhaGroup:
+			o.Members = parseMembers(value)
+		case nhaID:
+			o.ID = uint32(rtnl.Uint32(value))
+		case nhaOIF:
+			o.Link = rtnl.Uint32(value)
 		}
 	}
 	return o, nil

@@ -78,14 +78,12 @@ func allocations(conn *rtnl.Conn, links map[int]cni.Attachment) ([]store.Allocat
 		return nil, err
 	}
 	c := collector{links: links, members: members, found: map[cni.Attachment]store.Allocation{}}
-	for _, family := range []int{unix.AF_INET6, unix.AF_INET} {
-		routes, err := conn.Routes(family, rtnl.Route{Table: unix.RT_TABLE_MAIN, Proto: rtnl.Proto, Type: unix.RTN_UNICAST})
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range routes {
-			c.add(r)
-		}
+	routes, err := conn.Routes(unix.AF_UNSPEC, rtnl.Route{Table: unix.RT_TABLE_MAIN, Proto: rtnl.Proto, Type: unix.RTN_UNICAST})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range routes {
+		c.add(r)
 	}
 	return c.list(), nil
 }

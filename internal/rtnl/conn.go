@@ -3,90 +3,194 @@
 package rtnl
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"sync"
+	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// Conn is a netlink connection for the messages that the netlink package does not know: routes through
-// nexthop objects, and the objects themselves.
+// Conn is a netlink socket in the network namespace that its creator's thread was in. Any number of
+// messages go to the kernel in one system call, which is most of what sets one attachment's cost apart
+// from the kernel's own work. Goroutines may share it.
 type Conn struct {
-	sockets map[int]*nl.SocketHandle
+	fd  int
+	mu  sync.Mutex // held from a request to its answer
+	seq uint32     // of the last message sent
+	buf []byte
 }
 
-// Dial opens a connection in the calling thread's network namespace. The kernel filters its dumps
-// (strict checking) and says in words what it refuses.
+// bufSize takes the largest datagram that the kernel makes of a dump.
+const bufSize = 32 << 10
+
+// Dial opens a socket in the calling thread's network namespace. The kernel filters its dumps (strict
+// checking) and explains its refusals in words.
 func Dial() (*Conn, error) {
-	socket, err := nl.Subscribe(unix.NETLINK_ROUTE)
+	// Nothing ever blocks: the kernel has queued its answers when the request's system call returns.
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	c := &Conn{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}}
-	if err := c.prepare(socket); err != nil {
-		c.Close()
-		return nil, fmt.Errorf("prepare netlink: %w", err)
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1),
+		unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1),
+		unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}), // to the kernel, and from nobody else
+	)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("set up netlink: %w", err)
 	}
-	return c, nil
+	return &Conn{fd: fd, buf: make([]byte, bufSize)}, nil
 }
 
-func (c *Conn) prepare(socket *nl.NetlinkSocket) error {
-	if err := socket.SetReceiveTimeout(&nl.SocketTimeoutTv); err != nil {
-		return err
-	}
-	if err := socket.SetExtAck(true); err != nil {
-		return err
-	}
-	return unix.SetsockoptInt(socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+// Close closes the socket.
+func (c *Conn) Close() { unix.Close(c.fd) }
+
+// Answer is what the kernel says to one request: an error, or the object that a get asked for.
+type Answer struct {
+	Data []byte
+	Err  error
 }
 
-// Close closes the connection.
-func (c *Conn) Close() { c.socket().Close() }
+// Is tells whether the kernel refused the request with one of the errors.
+func (a Answer) Is(errs ...unix.Errno) bool {
+	for _, err := range errs {
+		if errors.Is(a.Err, err) {
+			return true
+		}
+	}
+	return false
+}
 
-func (c *Conn) socket() *nl.NetlinkSocket { return c.sockets[unix.NETLINK_ROUTE].Socket }
-
-// Send sends one message, its parts in order, and waits for the kernel's answer. A refusal is a
-// [unix.Errno] with the kernel's words, if it has any.
-func (c *Conn) Send(msgType, flags int, parts ...nl.NetlinkRequestData) error {
-	_, err := c.request(msgType, flags|unix.NLM_F_ACK, parts).Execute(unix.NETLINK_ROUTE, 0)
+// Do sends the requests in their order in one system call and returns the first one's error that the
+// kernel refused. The kernel goes on after a refusal: the requests behind it were carried out.
+func (c *Conn) Do(reqs ...*Request) error {
+	answers, err := c.Ask(reqs...)
+	for _, a := range answers {
+		if err == nil {
+			err = a.Err
+		}
+	}
 	return err
 }
 
-// Get sends one message and returns the bodies of the messages that answer it.
-func (c *Conn) Get(msgType int, parts ...nl.NetlinkRequestData) ([][]byte, error) {
-	return c.request(msgType, 0, parts).Execute(unix.NETLINK_ROUTE, 0)
-}
-
-// List asks for a dump and returns the bodies of its messages, all of them or an error (see [Dump]).
-func (c *Conn) List(msgType int, parts ...nl.NetlinkRequestData) ([][]byte, error) {
-	// The nl package panics over the kernel's words where they end a dump.
-	if err := c.socket().SetExtAck(false); err != nil {
+// Get sends one request and returns the object that answers it.
+func (c *Conn) Get(req *Request) ([]byte, error) {
+	answers, err := c.Ask(req)
+	if err != nil {
 		return nil, err
 	}
-	defer c.socket().SetExtAck(true)
-	return Dump(func() ([][]byte, error) {
-		return c.request(msgType, unix.NLM_F_DUMP, parts).Execute(unix.NETLINK_ROUTE, 0)
+	return answers[0].Data, answers[0].Err
+}
+
+// Ask sends the requests in their order in one system call and returns the answer to each. Its error
+// says that the kernel could not be talked to.
+func (c *Conn) Ask(reqs ...*Request) ([]Answer, error) {
+	if len(reqs) == 0 {
+		return nil, nil
+	}
+	// The last one is acknowledged; of the others only the errors and the objects come back.
+	last := len(reqs) - 1
+	reqs[last].msg.Flags |= unix.NLM_F_ACK
+	answers := make([]Answer, len(reqs))
+	err := c.exchange(reqs, func(i int, m syscall.NetlinkMessage) (bool, error) {
+		if m.Header.Type != unix.NLMSG_ERROR {
+			answers[i].Data = bytes.Clone(m.Data)
+			return false, nil
+		}
+		answers[i].Err = reqs[i].refusal(m)
+		return i == last, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return answers, nil
 }
 
-func (c *Conn) request(msgType, flags int, parts []nl.NetlinkRequestData) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(msgType, flags)
-	req.Data, req.Sockets = parts, c.sockets
-	return req
+// Dump returns the objects that a request lists, all of them or an error (see [Dump]).
+func (c *Conn) Dump(req *Request) ([][]byte, error) {
+	req.msg.Flags |= unix.NLM_F_DUMP
+	return Dump(func() ([][]byte, error) { return c.dump(req) })
 }
 
-// LinkIndex returns the index of the link with the name, 0 if there is none.
-func (c *Conn) LinkIndex(name string) (int, error) {
-	ifreq, err := unix.NewIfreq(name)
+func (c *Conn) dump(req *Request) (objects [][]byte, err error) {
+	interrupted := false
+	err = c.exchange([]*Request{req}, func(_ int, m syscall.NetlinkMessage) (bool, error) {
+		interrupted = interrupted || m.Header.Flags&unix.NLM_F_DUMP_INTR != 0
+		if m.Header.Type == unix.NLMSG_DONE || m.Header.Type == unix.NLMSG_ERROR {
+			return true, req.refusal(m)
+		}
+		objects = append(objects, bytes.Clone(m.Data))
+		return false, nil
+	})
+	if err == nil && interrupted {
+		err = req.wrap(nl.ErrDumpInterrupted)
+	}
+	return objects, err
+}
+
+// List returns the objects that a request lists as parse reads them, all of them or an error.
+func List[T any](c *Conn, req *Request, parse func([]byte) (T, error)) ([]T, error) {
+	objects, err := c.Dump(req)
 	if err != nil {
-		return 0, fmt.Errorf("look up link %q: no possible name of a link", name)
+		return nil, err
 	}
-	err = unix.IoctlIfreq(c.socket().GetFd(), unix.SIOCGIFINDEX, ifreq)
-	if err == unix.ENODEV {
-		return 0, nil
+	items := make([]T, len(objects))
+	for i, object := range objects {
+		if items[i], err = parse(object); err != nil {
+			return nil, req.wrap(err)
+		}
 	}
+	return items, nil
+}
+
+// exchange sends the requests and hands f each message that comes back, with the index of the request
+// that it answers, until f says that the last one has come.
+func (c *Conn) exchange(reqs []*Request, f func(i int, m syscall.NetlinkMessage) (done bool, err error)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first, err := c.send(reqs)
 	if err != nil {
-		return 0, fmt.Errorf("look up link %s: %w", name, err)
+		return fmt.Errorf("write netlink: %w", err)
 	}
-	return int(ifreq.Uint32()), nil
+	for {
+		messages, err := c.receive()
+		if err != nil {
+			return fmt.Errorf("read netlink: %w", err)
+		}
+		for _, m := range messages {
+			i := m.Header.Seq - first
+			if int(i) >= len(reqs) {
+				continue // of an exchange that failed
+			}
+			if done, err := f(int(i), m); done || err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// send returns the first request's sequence number; the others' follow.
+func (c *Conn) send(reqs []*Request) (first uint32, err error) {
+	first = c.seq + 1
+	var batch []byte
+	for _, r := range reqs {
+		c.seq++
+		r.msg.Seq = c.seq
+		batch = append(batch, r.msg.Serialize()...)
+	}
+	_, err = unix.Write(c.fd, batch)
+	return first, err
+}
+
+// receive returns the messages of one datagram, which stay as they are until the next call.
+func (c *Conn) receive() ([]syscall.NetlinkMessage, error) {
+	n, err := unix.Read(c.fd, c.buf)
+	if err != nil {
+		return nil, err
+	}
+	return syscall.ParseNetlinkMessage(c.buf[:n])
 }

@@ -3,7 +3,6 @@
 package rtnl
 
 import (
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -18,14 +17,28 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("%s has another route already: %s", e.Incumbent.Dst.Addr(), e.Incumbent)
 }
 
-// InstallRoute adds a device route, and changes nothing if a route to that device is there. One of the
-// same protocol to another device is stale and replaced; that no living attachment has the address is
-// for the caller to know. Any other is a [*ConflictError].
-func (c *Conn) InstallRoute(r Route) error {
-	err := c.AddRoute(r)
-	if !errors.Is(err, unix.EEXIST) {
-		return err
+// InstallRoutes adds device routes, and changes nothing about one whose like to its device is there. One
+// of the same protocol to another device is stale and replaced; that no living attachment has the address
+// is for the caller to know. Any other is a [*ConflictError]. After an error the rest may be there or not.
+func (c *Conn) InstallRoutes(routes ...Route) error {
+	reqs := make([]*Request, len(routes))
+	for i, r := range routes {
+		reqs[i] = r.add()
 	}
+	answers, err := c.Ask(reqs...)
+	for i, a := range answers {
+		if err = a.Err; a.Is(unix.EEXIST) {
+			err = c.settle(routes[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// settle installs a route in whose place another one is.
+func (c *Conn) settle(r Route) error {
 	incumbent, found, err := c.Incumbent(r)
 	switch {
 	case err != nil:

@@ -58,87 +58,82 @@ func typeName(t uint8) string {
 
 // AddRoute adds a route. One to the same destination in the same table with the same metric is an
 // error that matches [unix.EEXIST], whatever else it says.
-func (c *Conn) AddRoute(r Route) error {
-	return c.newRoute(r, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+func (c *Conn) AddRoute(r Route) error { return c.Do(r.add()) }
+
+func (r Route) add() *Request {
+	return r.request("add route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 }
 
 // ReplaceRoute adds a route in the place of one with the same destination, table and metric, if there
 // is one, without a moment in which there is neither.
 func (c *Conn) ReplaceRoute(r Route) error {
-	return c.newRoute(r, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+	return c.Do(r.request("add route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE))
 }
 
-func (c *Conn) newRoute(r Route, flags int) error {
-	if err := c.Send(unix.RTM_NEWROUTE, flags, r.message(false)...); err != nil {
-		return fmt.Errorf("add route %s: %w", r, err)
+// DeleteRoutes deletes, for each of the routes, the first one that is like it; a zero Metric, Link or
+// Group means any. It returns those of which there was one, also with an error about others: deleting
+// what is absent is not an error.
+func (c *Conn) DeleteRoutes(routes ...Route) (deleted []Route, err error) {
+	reqs := make([]*Request, len(routes))
+	for i, r := range routes {
+		reqs[i] = r.request("delete route", unix.RTM_DELROUTE, 0)
 	}
-	return nil
+	answers, err := c.Ask(reqs...)
+	for i, a := range answers {
+		switch {
+		case a.Err == nil:
+			deleted = append(deleted, routes[i])
+		case !a.Is(unix.ESRCH, unix.ENODEV, unix.ENOENT):
+			err = errors.Join(err, a.Err)
+		}
+	}
+	return deleted, err
 }
 
-// DeleteRoute deletes the first route that is like r; a zero Metric, Link or Group means any. It
-// returns whether there was one: deleting what is absent is not an error.
-func (c *Conn) DeleteRoute(r Route) (bool, error) {
-	err := c.Send(unix.RTM_DELROUTE, 0, r.message(true)...)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("delete route %s: %w", r, err)
-	}
-	return true, nil
-}
-
-// Routes returns the routes of the family (unix.AF_INET or AF_INET6) that are like the filter in every
-// field of it that is not zero: Table, Type, Proto, Link and, compared here, Dst. A route through a
-// group is one of each of its devices. The kernel filters, so what does not match costs little.
+// Routes returns the routes of the family, unix.AF_INET, AF_INET6 or, for both, AF_UNSPEC, that are like
+// the filter in every field of it that is not zero: Table, Type, Proto, Link and, compared here, Dst. A
+// route through a group is one of each of its devices. The kernel filters, so what does not match costs
+// little.
 func (c *Conn) Routes(family int, like Route) ([]Route, error) {
 	msg := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family), Type: like.Type, Protocol: uint8(like.Proto)}}
 	parts := append([]nl.NetlinkRequestData{msg}, attributes(Route{Table: like.Table, Link: like.Link})...)
-	bodies, err := c.List(unix.RTM_GETROUTE, parts...)
+	routes, err := List(c, NewRequest("list", "routes", unix.RTM_GETROUTE, 0, parts...), ParseRoute)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) { // no such table, no such link
 		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list routes: %w", err)
-	}
-	routes := make([]Route, 0, len(bodies))
-	for _, body := range bodies {
-		r, err := ParseRoute(body)
-		if err != nil {
-			return nil, fmt.Errorf("list routes: %w", err)
-		}
-		routes = append(routes, r)
 	}
 	if like.Dst.IsValid() {
 		routes = slices.DeleteFunc(routes, func(r Route) bool { return r.Dst != like.Dst })
 	}
-	return routes, nil
+	return routes, err
 }
 
-// Lookup returns the route, as it stands in its table, that a packet of this node to the address
-// takes, and false when it takes none or one that drops it.
-func (c *Conn) Lookup(addr netip.Addr) (Route, bool, error) {
-	msg := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(Family(addr)), Dst_len: uint8(addr.BitLen()), Flags: unix.RTM_F_FIB_MATCH}}
-	bodies, err := c.Get(unix.RTM_GETROUTE, msg, nl.NewRtAttr(unix.RTA_DST, addr.AsSlice()))
-	for _, none := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL} {
-		if errors.Is(err, none) { // no route, unreachable, prohibit and blackhole, in the kernel's words
-			return Route{}, false, nil
+// Lookup returns for each address the route, as it stands in its table, that a packet of this node to it
+// takes: the zero Route when it takes none or one that drops it.
+func (c *Conn) Lookup(addrs ...netip.Addr) ([]Route, error) {
+	reqs := make([]*Request, len(addrs))
+	for i, addr := range addrs {
+		reqs[i] = RouteTo(addr)
+	}
+	answers, err := c.Ask(reqs...)
+	routes := make([]Route, len(answers))
+	for i, a := range answers {
+		// No route, unreachable, prohibit and blackhole, in the kernel's words.
+		if a.Is(unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL) {
+			continue
+		}
+		if err = a.Err; err == nil {
+			routes[i], err = ParseRoute(a.Data)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
-	if err != nil {
-		return Route{}, false, fmt.Errorf("look up the route to %s: %w", addr, err)
-	}
-	if len(bodies) == 0 {
-		return Route{}, false, fmt.Errorf("look up the route to %s: empty answer", addr)
-	}
-	r, err := ParseRoute(bodies[0])
-	return r, err == nil, err
+	return routes, err
 }
 
-// Family returns the address's family, unix.AF_INET or AF_INET6.
-func Family(addr netip.Addr) int {
-	if addr.Is4() {
-		return unix.AF_INET
-	}
-	return unix.AF_INET6
+// RouteTo asks for the route that a packet of this node to the address takes, as it stands in its table.
+// That spares the kernel to choose a source address among those of all links.
+func RouteTo(addr netip.Addr) *Request {
+	msg := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(Family(addr)), Dst_len: uint8(addr.BitLen()), Flags: unix.RTM_F_FIB_MATCH}}
+	return NewRequest("look up the route to", addr, unix.RTM_GETROUTE, 0, msg, AddrAttr(unix.RTA_DST, addr))
 }

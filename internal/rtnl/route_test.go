@@ -26,7 +26,7 @@ func route(c *rtnl.Conn, dst, dev string) rtnl.Route {
 	return rtnl.Route{Dst: netip.MustParsePrefix(dst), Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST, Proto: rtnl.Proto, Metric: rtnl.Metric, Link: link}
 }
 
-func TestInstallRoute(t *testing.T) {
+func TestInstallRoutes(t *testing.T) {
 	const v4, v6 = "10.0.0.5/32", "2001:db8::5/128"
 	for _, tt := range []struct {
 		name   string
@@ -79,10 +79,10 @@ func TestInstallRoute(t *testing.T) {
 			}
 			host.Netlink(func(c *rtnl.Conn) error {
 				for _, dst := range []string{v4, v6} {
-					err := c.InstallRoute(route(c, dst, "v1"))
+					err := c.InstallRoutes(route(c, dst, "v1"))
 					var conflict *rtnl.ConflictError
 					if (tt.err != "") != errors.As(err, &conflict) || err != nil && !strings.Contains(err.Error(), tt.err) {
-						t.Errorf("InstallRoute(%s): %v, want an error with %q", dst, err, tt.err)
+						t.Errorf("InstallRoutes(%s): %v, want an error with %q", dst, err, tt.err)
 					}
 				}
 				return nil
@@ -94,7 +94,7 @@ func TestInstallRoute(t *testing.T) {
 	}
 }
 
-func TestDeleteRoute(t *testing.T) {
+func TestDeleteRoutes(t *testing.T) {
 	host := hosttest.New(t, "v1", "v2")
 	host.IP("-6 route add 2001:db8::5 dev v1 proto 72 metric 20")
 	host.IP("-6 route add 2001:db8::6 dev v2 proto 72 metric 16")
@@ -111,14 +111,14 @@ func TestDeleteRoute(t *testing.T) {
 		} {
 			r := route(c, tt.dst, "v1")
 			r.Metric = 0
-			if found, err := c.DeleteRoute(r); found != tt.want || err != nil {
-				t.Errorf("DeleteRoute(%s) = %t, %v, want %t", r, found, err, tt.want)
+			if deleted, err := c.DeleteRoutes(r); len(deleted) > 0 != tt.want || err != nil {
+				t.Errorf("DeleteRoutes(%s) = %v, %v, want it there: %t", r, deleted, err, tt.want)
 			}
 		}
 		gone := route(c, "10.0.0.5/32", "v1")
 		gone.Link, gone.Table = 4711, 4711
-		if found, err := c.DeleteRoute(gone); found || err != nil {
-			t.Errorf("DeleteRoute(%s) = %t, %v, want no route and no error", gone, found, err)
+		if deleted, err := c.DeleteRoutes(gone); deleted != nil || err != nil {
+			t.Errorf("DeleteRoutes(%s) = %v, %v, want no route and no error", gone, deleted, err)
 		}
 		return nil
 	})
@@ -155,6 +155,11 @@ func TestRoutesFilters(t *testing.T) {
 			{unix.AF_INET6, rtnl.Route{Table: 7273, Dst: netip.MustParsePrefix("2001:db8:9::2/128")}, []string{"2001:db8:9::2/128 dev #3 table 7273 proto 73 metric 16"}},
 			{unix.AF_INET6, rtnl.Route{Table: 4711}, nil},
 			{unix.AF_INET, rtnl.Route{Table: 4711}, nil},
+			{unix.AF_UNSPEC, rtnl.Route{Table: 4711}, nil},
+			{unix.AF_UNSPEC, rtnl.Route{Table: 7273, Link: 4711}, nil},
+			{unix.AF_UNSPEC, rtnl.Route{Link: v1, Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST}, []string{
+				"0.0.0.0/0 dev #2 table 254 proto 4 metric 0", "2001:db8:9::1/128 dev #2 table 254 proto 72 metric 16",
+				"fe80::/64 dev #2 table 254 proto 2 metric 256"}},
 			{unix.AF_INET, rtnl.Route{Table: unix.RT_TABLE_MAIN}, []string{"0.0.0.0/0 dev #2 table 254 proto 4 metric 0"}},
 		} {
 			routes, err := c.Routes(tt.family, tt.like)
@@ -194,13 +199,13 @@ func TestLookup(t *testing.T) {
 			{"2001:db8::99", "local 2001:db8::99/128 dev #1 table 255 proto 3 metric 1024"},
 			{"10.0.0.99", "local 10.0.0.99/32 dev #2 table 254 proto 2 metric 0"}, // the kernel keeps local and main in one trie
 		} {
-			r, found, err := c.Lookup(netip.MustParseAddr(tt.addr))
+			routes, err := c.Lookup(netip.MustParseAddr(tt.addr))
 			if err != nil {
 				return err
 			}
 			got := "none"
-			if found {
-				got = r.String()
+			if routes[0] != (rtnl.Route{}) {
+				got = routes[0].String()
 			}
 			if got != tt.want {
 				t.Errorf("Lookup(%s) = %s, want %s", tt.addr, got, tt.want)

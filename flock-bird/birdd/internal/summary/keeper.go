@@ -58,15 +58,9 @@ func (k *Keeper) Apply(w Want) (Plan, error) {
 }
 
 func (k *Keeper) delete(routes []rtnl.Route, done *Plan) error {
-	var errs []error
-	for _, r := range routes {
-		deleted, err := k.conn.DeleteRoute(r)
-		errs = append(errs, err)
-		if deleted {
-			done.Delete = append(done.Delete, r)
-		}
-	}
-	return errors.Join(errs...)
+	deleted, err := k.conn.DeleteRoutes(routes...)
+	done.Delete = append(done.Delete, deleted...)
+	return err
 }
 
 // announceUncovered announces alone what no summary is to cover and what is not announced yet.
