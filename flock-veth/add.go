@@ -12,7 +12,7 @@ import (
 	"flock.fritzlab.net/flock/flock-veth/internal/delegate"
 	"flock.fritzlab.net/flock/flock-veth/internal/node"
 	"flock.fritzlab.net/flock/flock-veth/internal/pair"
-	"flock.fritzlab.net/flock/flock-veth/internal/wire"
+	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
@@ -48,12 +48,12 @@ func oneSource(r *cni.Request[config]) error {
 
 // kernel is what a verb needs to talk to both sides.
 type kernel struct {
-	host *wire.Conn
+	host *rtnl.Conn
 	pod  *pair.Netns // nil where the namespace is gone
 }
 
 func open(netns string) (k kernel, err error) {
-	if k.host, err = wire.Dial(); err != nil {
+	if k.host, err = rtnl.Dial(); err != nil {
 		return kernel{}, err
 	}
 	if netns == "" {

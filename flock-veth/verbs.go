@@ -8,7 +8,7 @@ import (
 
 	"flock.fritzlab.net/flock/flock-veth/internal/node"
 	"flock.fritzlab.net/flock/flock-veth/internal/pair"
-	"flock.fritzlab.net/flock/flock-veth/internal/wire"
+	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
@@ -64,7 +64,7 @@ func check(ctx context.Context, r *cni.Request[config]) error {
 
 // gc deletes the pairs of the network's attachments that are not valid.
 func gc(ctx context.Context, r *cni.GCRequest[config]) error {
-	host, err := wire.Dial()
+	host, err := rtnl.Dial()
 	if err != nil {
 		return cni.Wrap(cni.CodeKernel, err)
 	}

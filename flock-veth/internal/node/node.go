@@ -12,6 +12,7 @@ import (
 
 	"flock.fritzlab.net/flock/flock-veth/internal/sysctl"
 	"flock.fritzlab.net/flock/flock-veth/internal/wire"
+	"flock.fritzlab.net/flock/internal/rtnl"
 )
 
 // The bounds of a link's MTU: IPv6 needs the one, and a veth takes no more than the other. DefaultMTU is
@@ -30,8 +31,8 @@ var far = []netip.Addr{netip.MustParseAddr("2000::"), netip.MustParseAddr("128.0
 
 // Prepare makes the node forward the families' packets and returns the MTU for an attachment's link: mtu
 // if it is not 0, else the smaller one of the links that the node's default routes go through.
-func Prepare(c *wire.Conn, want Families, mtu int) (int, error) {
-	var reqs []*wire.Request
+func Prepare(c *rtnl.Conn, want Families, mtu int) (int, error) {
+	var reqs []*rtnl.Request
 	if want.IPv4 {
 		reqs = append(reqs, wire.Forwards(unix.AF_INET))
 	}
@@ -40,7 +41,7 @@ func Prepare(c *wire.Conn, want Families, mtu int) (int, error) {
 	}
 	questions := len(reqs)
 	if mtu == 0 {
-		reqs = append(reqs, wire.LookUp(far[0]), wire.LookUp(far[1]))
+		reqs = append(reqs, rtnl.RouteTo(far[0]), rtnl.RouteTo(far[1]))
 	}
 	answers, err := c.Ask(reqs...)
 	if err != nil {
@@ -63,14 +64,14 @@ func Prepare(c *wire.Conn, want Families, mtu int) (int, error) {
 }
 
 // uplinkMTU takes the route lookups' answers. A family without a route has none, and that is no error.
-func uplinkMTU(c *wire.Conn, routes []wire.Answer) int {
+func uplinkMTU(c *rtnl.Conn, routes []rtnl.Answer) int {
 	smallest := 0
 	for _, route := range routes {
 		if route.Err != nil {
 			continue
 		}
 		for _, index := range wire.OutIndices(route.Data) {
-			if mtu, err := c.MTU(index); err == nil && (smallest == 0 || mtu < smallest) {
+			if mtu, err := c.LinkMTU(index); err == nil && (smallest == 0 || mtu < smallest) {
 				smallest = mtu
 			}
 		}
@@ -81,7 +82,7 @@ func uplinkMTU(c *wire.Conn, routes []wire.Answer) int {
 	return min(max(smallest, MinMTU), MaxMTU)
 }
 
-func forward4(answer wire.Answer) error {
+func forward4(answer rtnl.Answer) error {
 	if answer.Err != nil {
 		return answer.Err
 	}
@@ -91,7 +92,7 @@ func forward4(answer wire.Answer) error {
 	return sysctl.Set("ipv4/ip_forward", "1")
 }
 
-func forward6(c *wire.Conn, answer wire.Answer) error {
+func forward6(c *rtnl.Conn, answer rtnl.Answer) error {
 	if answer.Err != nil {
 		return fmt.Errorf("%w: has the node's kernel IPv6?", answer.Err)
 	}
@@ -105,7 +106,7 @@ func forward6(c *wire.Conn, answer wire.Answer) error {
 }
 
 // Check returns an error that names the family whose packets the node does not forward.
-func Check(c *wire.Conn, want Families) error {
+func Check(c *rtnl.Conn, want Families) error {
 	for _, family := range []struct {
 		wanted bool
 		number uint8
@@ -114,14 +115,11 @@ func Check(c *wire.Conn, want Families) error {
 		if !family.wanted {
 			continue
 		}
-		answers, err := c.Ask(wire.Forwards(family.number))
+		answer, err := c.Get(wire.Forwards(family.number))
 		if err != nil {
 			return err
 		}
-		if answers[0].Err != nil {
-			return answers[0].Err
-		}
-		if !wire.Forwarding(answers[0].Data) {
+		if !wire.Forwarding(answer) {
 			return fmt.Errorf("the node does not forward packets: net.%s is 0", family.key)
 		}
 	}

@@ -8,12 +8,12 @@ import (
 	"strings"
 	"testing"
 
-	"flock.fritzlab.net/flock/flock-veth/internal/wire"
+	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/test/lab"
 )
 
 // inNetns calls f in a fresh network namespace that the commands were run in.
-func inNetns(t *testing.T, f func(*wire.Conn) error, commands ...string) {
+func inNetns(t *testing.T, f func(*rtnl.Conn) error, commands ...string) {
 	t.Helper()
 	name := strings.NewReplacer("/", "-", "_", "-").Replace(strings.ToLower(t.Name()))
 	ns, err := lab.NewNetns(fmt.Sprintf("flt-node-%d-%.60s", os.Getpid(), name))
@@ -32,7 +32,7 @@ func inNetns(t *testing.T, f func(*wire.Conn) error, commands ...string) {
 		}
 	}
 	err = ns.Do(func() error {
-		c, err := wire.Dial()
+		c, err := rtnl.Dial()
 		if err != nil {
 			return err
 		}
@@ -62,7 +62,7 @@ func TestPrepareMTU(t *testing.T) {
 			"ip route add 0.0.0.0/1 via 192.0.2.1", "ip route add 128.0.0.0/1 via 192.0.2.1"), 0, 1420},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inNetns(t, func(c *wire.Conn) error {
+			inNetns(t, func(c *rtnl.Conn) error {
 				got, err := Prepare(c, Families{IPv4: true, IPv6: true}, test.mtu)
 				if err == nil && got != test.want {
 					t.Errorf("MTU %d, want %d", got, test.want)
@@ -74,7 +74,7 @@ func TestPrepareMTU(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	inNetns(t, func(c *wire.Conn) error {
+	inNetns(t, func(c *rtnl.Conn) error {
 		for _, want := range []Families{{IPv4: true}, {IPv6: true}} {
 			if err := Check(c, want); err == nil || !strings.Contains(err.Error(), "the node does not forward packets") {
 				t.Errorf("Check of %+v before Prepare = %v", want, err)
@@ -92,7 +92,7 @@ func TestCheck(t *testing.T) {
 
 // A multipath route learned from two routers is kept on both links.
 func TestKeepLearning(t *testing.T) {
-	inNetns(t, func(c *wire.Conn) error {
+	inNetns(t, func(c *rtnl.Conn) error {
 		links, err := learningLinks(c)
 		if err != nil {
 			return err
@@ -100,7 +100,7 @@ func TestKeepLearning(t *testing.T) {
 		var names []string
 		for _, link := range []string{"a0", "b0", "c0"} {
 			for index := range links {
-				if name, err := c.Name(index); err == nil && name == link {
+				if name, err := c.LinkName(index); err == nil && name == link {
 					names = append(names, name)
 				}
 			}

@@ -12,13 +12,13 @@ import (
 
 // keepLearning lets the uplinks that live by router advertisements go on doing so: a link that forwards
 // heeds them only with an accept_ra of 2, and would lose its default route and address otherwise.
-func keepLearning(c *wire.Conn) error {
+func keepLearning(c *rtnl.Conn) error {
 	links, err := learningLinks(c)
 	if err != nil {
 		return err
 	}
 	for index := range links {
-		name, err := c.Name(index)
+		name, err := c.LinkName(index)
 		if err != nil {
 			continue // gone meanwhile
 		}
@@ -32,9 +32,9 @@ func keepLearning(c *wire.Conn) error {
 // learningLinks returns the indices of the links that have a route from a router advertisement, or an
 // address with a lifetime. One of the latter may be DHCP's, which does no harm: accept_ra of 2 keeps
 // what 1 was before the node forwarded.
-func learningLinks(c *wire.Conn) (map[int]bool, error) {
+func learningLinks(c *rtnl.Conn) (map[int]bool, error) {
 	links := map[int]bool{}
-	routes, err := rtnl.Dump(func() ([][]byte, error) { return c.Dump(wire.ListLearned()) })
+	routes, err := c.Dump(wire.ListLearned())
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func learningLinks(c *wire.Conn) (map[int]bool, error) {
 			links[index] = true
 		}
 	}
-	addrs, err := rtnl.Dump(func() ([][]byte, error) { return c.Dump(wire.ListAddrs(wire.Dev{})) })
+	addrs, err := c.Dump(wire.ListAddrs(wire.Dev{}))
 	if err != nil {
 		return nil, err
 	}

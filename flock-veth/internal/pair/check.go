@@ -23,7 +23,7 @@ func differs(format string, args ...any) error { return Difference(fmt.Sprintf(f
 
 // Check compares the kernel with the spec. It returns a [Difference] for the first one, and any other
 // error where the kernel does not tell.
-func Check(host *wire.Conn, netns *Netns, s Spec) error {
+func Check(host *rtnl.Conn, netns *Netns, s Spec) error {
 	link, err := find(host, s.HostName)
 	if errors.Is(err, unix.ENODEV) {
 		return differs("link %s is missing on the host", s.HostName)
@@ -34,10 +34,10 @@ func Check(host *wire.Conn, netns *Netns, s Spec) error {
 	if err := s.checkHost(host, link); err != nil {
 		return err
 	}
-	return netns.visit(host, func(pod *wire.Conn) error { return s.checkPod(pod, link) })
+	return netns.visit(host, func(pod *rtnl.Conn) error { return s.checkPod(pod, link) })
 }
 
-func (s Spec) checkHost(host *wire.Conn, link wire.Link) error {
+func (s Spec) checkHost(host *rtnl.Conn, link wire.Link) error {
 	switch {
 	case link.Alias != s.Alias:
 		return differs("link %s on the host has alias %q, not %q", link.Name, link.Alias, s.Alias)
@@ -63,7 +63,7 @@ func (s Spec) checkHost(host *wire.Conn, link wire.Link) error {
 	return lacks("the host", neighs, s.hostNeighs(link.Dev), err)
 }
 
-func (s Spec) checkPod(pod *wire.Conn, host wire.Link) error {
+func (s Spec) checkPod(pod *rtnl.Conn, host wire.Link) error {
 	end, err := otherEnd(pod, s.IfName, host)
 	switch {
 	case errors.Is(err, unix.ENODEV):
@@ -93,7 +93,7 @@ func (s Spec) checkPod(pod *wire.Conn, host wire.Link) error {
 
 // otherEnd returns the pair's end in the pod. A link of its name that is none is a [Difference], and no
 // such link the error ENODEV.
-func otherEnd(pod *wire.Conn, ifName string, host wire.Link) (wire.Link, error) {
+func otherEnd(pod *rtnl.Conn, ifName string, host wire.Link) (wire.Link, error) {
 	end, err := find(pod, ifName)
 	if err == nil && (end.Index != host.Peer || end.Peer != host.Index) {
 		err = differs("link %s in the pod is not the other end of %s", ifName, host.Name)
@@ -101,7 +101,7 @@ func otherEnd(pod *wire.Conn, ifName string, host wire.Link) (wire.Link, error) 
 	return end, err
 }
 
-func (s Spec) checkLoopback(pod *wire.Conn) error {
+func (s Spec) checkLoopback(pod *rtnl.Conn) error {
 	lo, err := find(pod, wire.Loopback.Name)
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ var (
 
 // Ensure makes the pair as the spec says and returns its MTU. A pair of the attachment that is there
 // whole is left alone, with the MTU it has; one that is not is made anew. After an error there is none.
-func Ensure(host *wire.Conn, netns *Netns, s Spec) (mtu int, err error) {
+func Ensure(host *rtnl.Conn, netns *Netns, s Spec) (mtu int, err error) {
 	link, err := create(host, netns, s)
 	if errors.Is(err, errWhole) {
 		return link.MTU, nil
@@ -44,7 +44,7 @@ const createTries = 3
 
 // create makes the bare pair, and returns its host side as the kernel has it. What stands in the way is
 // removed if it is a pair of this attachment that is not whole.
-func create(host *wire.Conn, netns *Netns, s Spec) (wire.Link, error) {
+func create(host *rtnl.Conn, netns *Netns, s Spec) (wire.Link, error) {
 	for range createTries {
 		answers, err := host.Ask(wire.CreateVeth(s.hostEnd(), s.podEnd(), netns.fd), wire.GetLink(s.HostName))
 		if err != nil {
@@ -75,7 +75,7 @@ func create(host *wire.Conn, netns *Netns, s Spec) (wire.Link, error) {
 }
 
 // makeWay decides about a link that has the pair's name on the host.
-func makeWay(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
+func makeWay(host *rtnl.Conn, netns *Netns, s Spec, link wire.Link) error {
 	if err := s.owns(link); err != nil {
 		return fmt.Errorf("create link %s: %w", s.HostName, err)
 	}
@@ -92,11 +92,11 @@ func makeWay(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
 }
 
 // setUp configures the host side, then the pod's: nothing is sent before both are ready.
-func setUp(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
+func setUp(host *rtnl.Conn, netns *Netns, s Spec, link wire.Link) error {
 	if err := guard(link, s.has6()); err != nil {
 		return err
 	}
-	reqs := []*wire.Request{wire.Set(link.Dev, wire.Settings{
+	reqs := []*rtnl.Request{wire.Set(link.Dev, wire.Settings{
 		Alias: s.Alias, Group: rtnl.LinkGroup, Router: s.has4(), NoLinkLocal: link.IPv6.Exists, Up: true})}
 	if s.has4() {
 		reqs = append(reqs, wire.NoProxyDelay(link.Dev))
@@ -107,7 +107,7 @@ func setUp(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
 	if err := host.Do(reqs...); err != nil {
 		return err
 	}
-	err := netns.visit(host, func(pod *wire.Conn) error {
+	err := netns.visit(host, func(pod *rtnl.Conn) error {
 		if link.IPv6.Exists {
 			if err := quiet(s); err != nil {
 				return err
@@ -123,8 +123,8 @@ func setUp(host *wire.Conn, netns *Netns, s Spec, link wire.Link) error {
 	return host.Do(wire.GetLink(link.Name))
 }
 
-func (s Spec) podRequests(pod wire.Dev, ipv6 bool) []*wire.Request {
-	reqs := []*wire.Request{wire.Set(wire.Loopback, wire.Settings{Up: true})}
+func (s Spec) podRequests(pod wire.Dev, ipv6 bool) []*rtnl.Request {
+	reqs := []*rtnl.Request{wire.Set(wire.Loopback, wire.Settings{Up: true})}
 	if ipv6 {
 		reqs = append(reqs, wire.Set(pod, wire.Settings{NoLinkLocal: true}))
 	}
@@ -137,7 +137,7 @@ func (s Spec) podRequests(pod wire.Dev, ipv6 bool) []*wire.Request {
 	return appendAll(reqs, s.podRoutes(pod))
 }
 
-func appendAll[T interface{ Add() *wire.Request }](reqs []*wire.Request, objects []T) []*wire.Request {
+func appendAll[T interface{ Add() *rtnl.Request }](reqs []*rtnl.Request, objects []T) []*rtnl.Request {
 	for _, o := range objects {
 		reqs = append(reqs, o.Add())
 	}

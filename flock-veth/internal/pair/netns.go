@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"flock.fritzlab.net/flock/flock-veth/internal/wire"
+	"flock.fritzlab.net/flock/internal/rtnl"
 )
 
 // Netns is an open network namespace.
@@ -45,7 +45,7 @@ func (n *Netns) Close() { unix.Close(n.fd) }
 
 // visit calls f inside the namespace, with a netlink socket that belongs to it, and comes back to that
 // of home.
-func (n *Netns) visit(home *wire.Conn, f func(pod *wire.Conn) error) error {
+func (n *Netns) visit(home *rtnl.Conn, f func(pod *rtnl.Conn) error) error {
 	back, err := home.Netns()
 	if err != nil {
 		return err
@@ -65,8 +65,8 @@ func (n *Netns) visit(home *wire.Conn, f func(pod *wire.Conn) error) error {
 	return err
 }
 
-func inside(f func(pod *wire.Conn) error) error {
-	pod, err := wire.Dial()
+func inside(f func(pod *rtnl.Conn) error) error {
+	pod, err := rtnl.Dial()
 	if err != nil {
 		return err
 	}

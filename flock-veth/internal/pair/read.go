@@ -11,14 +11,14 @@ import (
 )
 
 // Stands tells whether the attachment has a pair, whole or not.
-func Stands(host *wire.Conn, s Spec) bool {
+func Stands(host *rtnl.Conn, s Spec) bool {
 	_, err := s.host(host)
 	return err == nil
 }
 
 // Read returns the spec with the addresses and routes that the attachment's pair has. The addresses are
 // those that the host has neighbours for: they are complete before the pod's side is begun.
-func Read(host *wire.Conn, netns *Netns, s Spec) (Spec, error) {
+func Read(host *rtnl.Conn, netns *Netns, s Spec) (Spec, error) {
 	link, err := s.host(host)
 	if err != nil {
 		return s, err
@@ -28,7 +28,7 @@ func Read(host *wire.Conn, netns *Netns, s Spec) (Spec, error) {
 		return s, err
 	}
 	s.Unicast = podsOf(neighs, s.PodMAC)
-	return s, netns.visit(host, func(pod *wire.Conn) error {
+	return s, netns.visit(host, func(pod *rtnl.Conn) error {
 		end, err := otherEnd(pod, s.IfName, link)
 		if err != nil {
 			return err
@@ -68,7 +68,7 @@ func (s Spec) asGiven(r wire.Route) wire.Route {
 
 // host returns the attachment's link on the host: the error is [ErrTaken] where the name is something
 // else's, ENODEV where it is nothing's.
-func (s Spec) host(c *wire.Conn) (wire.Link, error) {
+func (s Spec) host(c *rtnl.Conn) (wire.Link, error) {
 	link, err := find(c, s.HostName)
 	if err != nil {
 		return wire.Link{}, err
@@ -95,41 +95,22 @@ func isDraft(link wire.Link, group int) bool {
 	return link.Alias == "" && link.Kind == "veth" && link.Group == group && link.MAC == HostMAC
 }
 
-func find(c *wire.Conn, name string) (wire.Link, error) {
-	answers, err := c.Ask(wire.GetLink(name))
+func find(c *rtnl.Conn, name string) (wire.Link, error) {
+	answer, err := c.Get(wire.GetLink(name))
 	if err != nil {
 		return wire.Link{}, err
 	}
-	if answers[0].Err != nil {
-		return wire.Link{}, answers[0].Err
-	}
-	return wire.ParseLink(answers[0].Data)
+	return wire.ParseLink(answer)
 }
 
-func addrsOf(c *wire.Conn, d wire.Dev) ([]wire.Addr, error) {
-	return list(c, wire.ListAddrs(d), func(b []byte) (wire.Addr, error) { return wire.ParseAddr(d, b) })
+func addrsOf(c *rtnl.Conn, d wire.Dev) ([]wire.Addr, error) {
+	return rtnl.List(c, wire.ListAddrs(d), func(b []byte) (wire.Addr, error) { return wire.ParseAddr(d, b) })
 }
 
-func neighsOf(c *wire.Conn, d wire.Dev) ([]wire.Neigh, error) {
-	return list(c, wire.ListNeighs(d), func(b []byte) (wire.Neigh, error) { return wire.ParseNeigh(d, b) })
+func neighsOf(c *rtnl.Conn, d wire.Dev) ([]wire.Neigh, error) {
+	return rtnl.List(c, wire.ListNeighs(d), func(b []byte) (wire.Neigh, error) { return wire.ParseNeigh(d, b) })
 }
 
-func routesOf(c *wire.Conn, d wire.Dev) ([]wire.Route, error) {
-	return list(c, wire.ListRoutes(d), func(b []byte) (wire.Route, error) { return wire.ParseRoute(d, b) })
-}
-
-func list[T any](c *wire.Conn, req *wire.Request, parse func([]byte) (T, error)) ([]T, error) {
-	objects, err := rtnl.Dump(func() ([][]byte, error) { return c.Dump(req) })
-	if err != nil {
-		return nil, err
-	}
-	var items []T
-	for _, object := range objects {
-		item, err := parse(object)
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, item)
-	}
-	return items, nil
+func routesOf(c *rtnl.Conn, d wire.Dev) ([]wire.Route, error) {
+	return rtnl.List(c, wire.ListRoutes(d), func(b []byte) (wire.Route, error) { return wire.ParseRoute(d, b) })
 }

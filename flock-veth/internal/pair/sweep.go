@@ -18,8 +18,8 @@ import (
 // Sweep removes the pairs whose attachments are not valid, and the network's drafts that nobody will ever
 // finish; of other networks' attachments valid must say that they are. It stops at nothing: its error
 // joins those of all the pairs that it could not remove.
-func Sweep(host *wire.Conn, network string, valid func(cni.Attachment) bool) error {
-	links, err := list(host, wire.ListVeths(), wire.ParseLink)
+func Sweep(host *rtnl.Conn, network string, valid func(cni.Attachment) bool) error {
+	links, err := rtnl.List(host, wire.ListVeths(), wire.ParseLink)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func Sweep(host *wire.Conn, network string, valid func(cni.Attachment) bool) err
 
 // sweep removes one pair; path is where its pod's namespace is mounted, "" where it is not. A draft goes
 // if the namespace is nobody's turn, which says that its maker is dead.
-func sweep(host *wire.Conn, path string, link wire.Link) error {
+func sweep(host *rtnl.Conn, path string, link wire.Link) error {
 	netns, err := openShared(path)
 	if err != nil {
 		if link.Alias == "" {
@@ -67,7 +67,7 @@ func sweep(host *wire.Conn, path string, link wire.Link) error {
 
 // mountedNetns returns the paths of the network namespaces that are mounted in the file system, as
 // runtimes mount those of containers, by the number that the host's namespace has for each.
-func mountedNetns(host *wire.Conn) (map[int]string, error) {
+func mountedNetns(host *rtnl.Conn) (map[int]string, error) {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("find the pods' network namespaces: %w", err)
@@ -83,7 +83,7 @@ func mountedNetns(host *wire.Conn) (map[int]string, error) {
 		if err != nil {
 			continue // unmounted meanwhile, or hidden by another mount
 		}
-		if number, err := host.NumberOf(netns.fd); err == nil {
+		if number, err := wire.NumberOf(host, netns.fd); err == nil {
 			paths[number] = path
 		}
 		netns.Close()

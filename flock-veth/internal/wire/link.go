@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package wire knows the netlink objects of flock-veth. Links, addresses, routes and neighbours are
+// comparable values that print as "ip" does, build their own messages and are what a dump returns, so
+// that making, checking and reporting share one description.
 package wire
 
 import (
@@ -8,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"flock.fritzlab.net/flock/internal/rtnl"
 )
 
 // Dev is a network device: the index that the kernel wants and the name that people read.
@@ -75,7 +80,7 @@ const (
 // CreateVeth makes a pair: host in the socket's network namespace, peer in the one that netns is a file
 // descriptor of. Name, MAC, MTU and, on the host's side, Group are taken; the rest the kernel takes only
 // afterwards.
-func CreateVeth(host, peer Link, netns int) *Request {
+func CreateVeth(host, peer Link, netns int) *rtnl.Request {
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
@@ -84,11 +89,11 @@ func CreateVeth(host, peer Link, netns int) *Request {
 	for _, a := range peer.identity() {
 		data.AddChild(a)
 	}
-	data.AddChild(uint32Attr(unix.IFLA_NET_NS_FD, netns))
+	data.AddChild(rtnl.Uint32Attr(unix.IFLA_NET_NS_FD, netns))
 	parts := append([]nl.NetlinkRequestData{msg}, host.identity()...)
-	parts = append(parts, uint32Attr(unix.IFLA_GROUP, host.Group), info)
+	parts = append(parts, rtnl.Uint32Attr(unix.IFLA_GROUP, host.Group), info)
 	pair := Dev{Name: host.Name + " with its other end " + peer.Name}
-	return newRequest("create", pair, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, parts...)
+	return rtnl.NewRequest("create", pair, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, parts...)
 }
 
 // identity is what both ends are made with. One queue for each direction is all that a veth uses without
@@ -97,9 +102,9 @@ func (l Link) identity() []nl.NetlinkRequestData {
 	return []nl.NetlinkRequestData{
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(l.Name)),
 		nl.NewRtAttr(unix.IFLA_ADDRESS, l.MAC[:]),
-		uint32Attr(unix.IFLA_MTU, l.MTU),
-		uint32Attr(unix.IFLA_NUM_TX_QUEUES, 1),
-		uint32Attr(unix.IFLA_NUM_RX_QUEUES, 1),
+		rtnl.Uint32Attr(unix.IFLA_MTU, l.MTU),
+		rtnl.Uint32Attr(unix.IFLA_NUM_TX_QUEUES, 1),
+		rtnl.Uint32Attr(unix.IFLA_NUM_RX_QUEUES, 1),
 	}
 }
 
@@ -118,7 +123,7 @@ type Settings struct {
 }
 
 // Set applies the settings in one message.
-func Set(d Dev, s Settings) *Request {
+func Set(d Dev, s Settings) *rtnl.Request {
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Index = int32(d.Index)
 	if s.Up {
@@ -129,20 +134,20 @@ func Set(d Dev, s Settings) *Request {
 		parts = append(parts, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(s.Alias)))
 	}
 	if s.Group != 0 {
-		parts = append(parts, uint32Attr(unix.IFLA_GROUP, s.Group))
+		parts = append(parts, rtnl.Uint32Attr(unix.IFLA_GROUP, s.Group))
 	}
 	if s.Router || s.NoLinkLocal {
 		parts = append(parts, s.families())
 	}
-	return newRequest("configure", d, unix.RTM_SETLINK, 0, parts...)
+	return rtnl.NewRequest("configure", d, unix.RTM_SETLINK, 0, parts...)
 }
 
 func (s Settings) families() *nl.RtAttr {
 	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
 	if s.Router {
 		conf := spec.AddRtAttr(unix.AF_INET, nil).AddRtAttr(unix.IFLA_INET_CONF, nil)
-		conf.AddChild(uint32Attr(devconf4Forwarding, 1))
-		conf.AddChild(uint32Attr(devconf4ProxyARP, 1))
+		conf.AddChild(rtnl.Uint32Attr(devconf4Forwarding, 1))
+		conf.AddChild(rtnl.Uint32Attr(devconf4ProxyARP, 1))
 	}
 	if s.NoLinkLocal {
 		spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(unix.IFLA_INET6_ADDR_GEN_MODE, []byte{addrGenModeNone})
@@ -151,34 +156,34 @@ func (s Settings) families() *nl.RtAttr {
 }
 
 // DeleteLink removes a link, and a veth's other end with it. When the kernel has answered they are gone.
-func DeleteLink(d Dev) *Request {
+func DeleteLink(d Dev) *rtnl.Request {
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Index = int32(d.Index)
-	return newRequest("delete", d, unix.RTM_DELLINK, 0, msg)
+	return rtnl.NewRequest("delete", d, unix.RTM_DELLINK, 0, msg)
 }
 
 // GetLink asks for the link of a name; [ParseLink] reads the answer. Absence is the error ENODEV.
-func GetLink(name string) *Request {
-	return newRequest("get", Dev{Name: name}, unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC),
-		uint32Attr(unix.IFLA_EXT_MASK, extFilterSkipStats), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+func GetLink(name string) *rtnl.Request {
+	return rtnl.NewRequest("get", Dev{Name: name}, unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC),
+		rtnl.Uint32Attr(unix.IFLA_EXT_MASK, extFilterSkipStats), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 }
 
-// ListVeths asks for the namespace's veths, for [Conn.Dump].
-func ListVeths() *Request {
+// ListVeths asks for the namespace's veths, for [rtnl.Conn.Dump].
+func ListVeths() *rtnl.Request {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
-	return newRequest("list", Dev{Name: "veth"}, unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC),
-		uint32Attr(unix.IFLA_EXT_MASK, extFilterSkipStats), info)
+	return rtnl.NewRequest("list", "veths", unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC),
+		rtnl.Uint32Attr(unix.IFLA_EXT_MASK, extFilterSkipStats), info)
 }
 
 // ParseLink reads one link of an answer or a dump.
 func ParseLink(b []byte) (Link, error) {
 	if len(b) < unix.SizeofIfInfomsg {
-		return Link{}, short("a link", b)
+		return Link{}, rtnl.Short("a link", b)
 	}
 	l := Link{Dev: Dev{Index: int(binary.NativeEndian.Uint32(b[4:]))}, PeerNetns: -1}
 	l.Up = binary.NativeEndian.Uint32(b[8:])&unix.IFF_UP != 0
-	for kind, value := range attrs(b[unix.SizeofIfInfomsg:]) {
+	for kind, value := range rtnl.Attrs(b[unix.SizeofIfInfomsg:]) {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			l.Name = unix.ByteSliceToString(value)
@@ -187,15 +192,15 @@ func ParseLink(b []byte) (Link, error) {
 		case unix.IFLA_ADDRESS:
 			copy(l.MAC[:], value)
 		case unix.IFLA_MTU:
-			l.MTU = uint32Of(value)
+			l.MTU = rtnl.Uint32(value)
 		case unix.IFLA_GROUP:
-			l.Group = uint32Of(value)
+			l.Group = rtnl.Uint32(value)
 		case unix.IFLA_LINK:
-			l.Peer = uint32Of(value)
+			l.Peer = rtnl.Uint32(value)
 		case unix.IFLA_LINK_NETNSID:
-			l.PeerNetns = uint32Of(value)
+			l.PeerNetns = rtnl.Uint32(value)
 		case unix.IFLA_LINKINFO:
-			l.Kind = unix.ByteSliceToString(find(value, unix.IFLA_INFO_KIND))
+			l.Kind = unix.ByteSliceToString(rtnl.Find(value, unix.IFLA_INFO_KIND))
 		case unix.IFLA_AF_SPEC:
 			l.parseFamilies(value)
 		}
@@ -204,11 +209,11 @@ func ParseLink(b []byte) (Link, error) {
 }
 
 func (l *Link) parseFamilies(spec []byte) {
-	if conf := find(find(spec, unix.AF_INET), unix.IFLA_INET_CONF); conf != nil {
+	if conf := rtnl.Find(rtnl.Find(spec, unix.AF_INET), unix.IFLA_INET_CONF); conf != nil {
 		// IPv4's numbers start at 1, the array at 0.
 		l.IPv4.Forwarding, l.IPv4.ProxyARP = entry(conf, devconf4Forwarding-1), entry(conf, devconf4ProxyARP-1)
 	}
-	if conf := find(find(spec, unix.AF_INET6), unix.IFLA_INET6_CONF); conf != nil {
+	if conf := rtnl.Find(rtnl.Find(spec, unix.AF_INET6), unix.IFLA_INET6_CONF); conf != nil {
 		l.IPv6 = Inet6{
 			Exists:     true,
 			Forwarding: entry(conf, devconf6Forwarding),

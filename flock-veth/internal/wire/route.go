@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"flock.fritzlab.net/flock/internal/rtnl"
 )
 
 // Route is a route through a device; without Via it is on-link.
@@ -49,37 +51,37 @@ func (r Route) String() string {
 
 // Add makes the route. A gateway needs no route of its own. Another route to the same destination with
 // the same metric is the error EEXIST, except that an on-link route is put behind it.
-func (r Route) Add() *Request {
+func (r Route) Add() *rtnl.Request {
 	flags := unix.NLM_F_CREATE | unix.NLM_F_EXCL
 	msg := nl.NewRtMsg()
-	msg.Family, msg.Dst_len, msg.Protocol = uint8(family(r.Dst.Addr())), uint8(r.Dst.Bits()), unix.RTPROT_STATIC
+	msg.Family, msg.Dst_len, msg.Protocol = uint8(rtnl.Family(r.Dst.Addr())), uint8(r.Dst.Bits()), unix.RTPROT_STATIC
 	parts := []nl.NetlinkRequestData{msg}
 	if r.Dst.Bits() > 0 {
-		parts = append(parts, addrAttr(unix.RTA_DST, r.Dst.Addr()))
+		parts = append(parts, rtnl.AddrAttr(unix.RTA_DST, r.Dst.Addr()))
 	}
 	if r.Via.IsValid() {
 		msg.Flags = unix.RTNH_F_ONLINK
-		parts = append(parts, addrAttr(unix.RTA_GATEWAY, r.Via))
+		parts = append(parts, rtnl.AddrAttr(unix.RTA_GATEWAY, r.Via))
 	} else {
 		msg.Scope, flags = unix.RT_SCOPE_LINK, unix.NLM_F_CREATE|unix.NLM_F_APPEND
 	}
-	parts = append(parts, uint32Attr(unix.RTA_OIF, r.Dev.Index))
-	return newRequest("add", r, unix.RTM_NEWROUTE, flags, append(parts, r.options()...)...)
+	parts = append(parts, rtnl.Uint32Attr(unix.RTA_OIF, r.Dev.Index))
+	return rtnl.NewRequest("add", r, unix.RTM_NEWROUTE, flags, append(parts, r.options()...)...)
 }
 
 func (r Route) options() (parts []nl.NetlinkRequestData) {
 	if r.Table != 0 {
-		parts = append(parts, uint32Attr(unix.RTA_TABLE, r.Table))
+		parts = append(parts, rtnl.Uint32Attr(unix.RTA_TABLE, r.Table))
 	}
 	if r.Metric != 0 {
-		parts = append(parts, uint32Attr(unix.RTA_PRIORITY, r.Metric))
+		parts = append(parts, rtnl.Uint32Attr(unix.RTA_PRIORITY, r.Metric))
 	}
 	metrics := nl.NewRtAttr(unix.RTA_METRICS, nil)
 	if r.MTU != 0 {
-		metrics.AddChild(uint32Attr(unix.RTAX_MTU, r.MTU))
+		metrics.AddChild(rtnl.Uint32Attr(unix.RTAX_MTU, r.MTU))
 	}
 	if r.AdvMSS != 0 {
-		metrics.AddChild(uint32Attr(unix.RTAX_ADVMSS, r.AdvMSS))
+		metrics.AddChild(rtnl.Uint32Attr(unix.RTAX_ADVMSS, r.AdvMSS))
 	}
 	if r.MTU != 0 || r.AdvMSS != 0 {
 		parts = append(parts, metrics)
@@ -95,33 +97,30 @@ func (r Route) Listed() Route {
 	return r
 }
 
-// ListRoutes asks for the routes through a device, both families, for [Conn.Dump].
-func ListRoutes(d Dev) *Request {
-	return newRequest("list routes through", d, unix.RTM_GETROUTE, 0, &nl.RtMsg{}, uint32Attr(unix.RTA_OIF, d.Index))
+// ListRoutes asks for the routes through a device, both families, for [rtnl.Conn.Dump].
+func ListRoutes(d Dev) *rtnl.Request {
+	return rtnl.NewRequest("list routes through", d, unix.RTM_GETROUTE, 0, &nl.RtMsg{}, rtnl.Uint32Attr(unix.RTA_OIF, d.Index))
 }
 
 // ParseRoute reads one route of a dump; d gives the device its name.
 func ParseRoute(d Dev, b []byte) (Route, error) {
 	if len(b) < unix.SizeofRtMsg {
-		return Route{}, short("a route", b)
+		return Route{}, rtnl.Short("a route", b)
 	}
 	r := Route{Dev: d, Table: int(b[4])}
-	dst := netip.IPv6Unspecified()
-	if b[0] == unix.AF_INET {
-		dst = netip.IPv4Unspecified()
-	}
-	for kind, value := range attrs(b[unix.SizeofRtMsg:]) {
+	dst := rtnl.Unspecified(b[0])
+	for kind, value := range rtnl.Attrs(b[unix.SizeofRtMsg:]) {
 		switch kind {
 		case unix.RTA_DST:
-			dst = addrOf(value)
+			dst = rtnl.Addr(value)
 		case unix.RTA_GATEWAY:
-			r.Via = addrOf(value)
+			r.Via = rtnl.Addr(value)
 		case unix.RTA_PRIORITY:
-			r.Metric = uint32Of(value)
+			r.Metric = rtnl.Uint32(value)
 		case unix.RTA_TABLE:
-			r.Table = uint32Of(value)
+			r.Table = rtnl.Uint32(value)
 		case unix.RTA_METRICS:
-			r.MTU, r.AdvMSS = uint32Of(find(value, unix.RTAX_MTU)), uint32Of(find(value, unix.RTAX_ADVMSS))
+			r.MTU, r.AdvMSS = rtnl.Uint32(rtnl.Find(value, unix.RTAX_MTU)), rtnl.Uint32(rtnl.Find(value, unix.RTAX_ADVMSS))
 		}
 	}
 	if r.Table == unix.RT_TABLE_MAIN {
@@ -131,35 +130,20 @@ func ParseRoute(d Dev, b []byte) (Route, error) {
 	return r, nil
 }
 
-// fibMatch has the kernel answer with the route as it is, which spares it to choose a source address
-// among those of all links (RTM_F_FIB_MATCH in linux/rtnetlink.h).
-const fibMatch = 0x2000
-
-// LookUp asks which route the kernel takes to an address; [OutIndices] reads the answer.
-func LookUp(dst netip.Addr) *Request {
-	msg := &nl.RtMsg{}
-	msg.Family, msg.Dst_len, msg.Flags = uint8(family(dst)), uint8(dst.BitLen()), fibMatch
-	return newRequest("look up the route to", dst, unix.RTM_GETROUTE, 0, msg, addrAttr(unix.RTA_DST, dst))
-}
-
-// ListLearned asks for the IPv6 routes that router advertisements brought, for [Conn.Dump] and
+// ListLearned asks for the IPv6 routes that router advertisements brought, for [rtnl.Conn.Dump] and
 // [OutIndex].
-func ListLearned() *Request {
+func ListLearned() *rtnl.Request {
 	msg := &nl.RtMsg{}
 	msg.Family, msg.Protocol = unix.AF_INET6, unix.RTPROT_RA
-	return newRequest("list", learned{}, unix.RTM_GETROUTE, 0, msg)
+	return rtnl.NewRequest("list", "routes learned from router advertisements", unix.RTM_GETROUTE, 0, msg)
 }
-
-type learned struct{}
-
-func (learned) String() string { return "routes learned from router advertisements" }
 
 // OutIndex returns the index of the device that a route goes through, 0 where it has none or several.
 func OutIndex(route []byte) int {
 	if len(route) < unix.SizeofRtMsg {
 		return 0
 	}
-	return uint32Of(find(route[unix.SizeofRtMsg:], unix.RTA_OIF))
+	return rtnl.Uint32(rtnl.Find(route[unix.SizeofRtMsg:], unix.RTA_OIF))
 }
 
 // OutIndices returns the indices of all devices that a route goes through.
@@ -171,13 +155,13 @@ func OutIndices(route []byte) []int {
 		return nil
 	}
 	var indices []int
-	for hops := find(route[unix.SizeofRtMsg:], unix.RTA_MULTIPATH); len(hops) >= unix.SizeofRtNexthop; {
+	for hops := rtnl.Find(route[unix.SizeofRtMsg:], unix.RTA_MULTIPATH); len(hops) >= unix.SizeofRtNexthop; {
 		size := int(binary.NativeEndian.Uint16(hops))
 		if size < unix.SizeofRtNexthop || size > len(hops) {
 			break
 		}
 		indices = append(indices, int(binary.NativeEndian.Uint32(hops[4:])))
-		hops = hops[min(align(size), len(hops)):]
+		hops = hops[min(rtnl.Align(size), len(hops)):]
 	}
 	return indices
 }
@@ -192,24 +176,16 @@ const (
 // Forwards asks whether the namespace forwards a family's packets, AF_INET's or AF_INET6's, which is
 // net.ipv4.ip_forward or net.ipv6.conf.all.forwarding; [Forwarding] reads the answer. A kernel without the
 // family refuses.
-func Forwards(family uint8) *Request {
-	return newRequest("get forwarding of", afi(family), unix.RTM_GETNETCONF, 0,
-		&nl.RtGenMsg{RtGenmsg: unix.RtGenmsg{Family: family}}, uint32Attr(netconfaIfindex, netconfaAll))
+func Forwards(family uint8) *rtnl.Request {
+	name := map[uint8]string{unix.AF_INET: "IPv4", unix.AF_INET6: "IPv6"}[family]
+	return rtnl.NewRequest("get forwarding of", name, unix.RTM_GETNETCONF, 0,
+		&nl.RtGenMsg{RtGenmsg: unix.RtGenmsg{Family: family}}, rtnl.Uint32Attr(netconfaIfindex, netconfaAll))
 }
 
 // Forwarding tells what the answer to [Forwards] says.
 func Forwarding(answer []byte) bool {
 	const size = 4 // struct netconfmsg, padded
-	return len(answer) > size && uint32Of(find(answer[size:], netconfaForwarding)) != 0
-}
-
-type afi uint8
-
-func (f afi) String() string {
-	if f == unix.AF_INET {
-		return "IPv4"
-	}
-	return "IPv6"
+	return len(answer) > size && rtnl.Uint32(rtnl.Find(answer[size:], netconfaForwarding)) != 0
 }
 
 // DynamicAddr returns the device of an address of a dump that has a lifetime, as one has that router

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/test/lab"
 )
 
@@ -60,7 +61,7 @@ func TestHeedsRAs(t *testing.T) {
 }
 
 // inNetns calls f with a connection in a fresh namespace that has a veth eth0, down.
-func inNetns(t *testing.T, f func(c *Conn, eth0 Link) error) {
+func inNetns(t *testing.T, f func(c *rtnl.Conn, eth0 Link) error) {
 	t.Helper()
 	ns, err := lab.NewNetns(fmt.Sprintf("flt-wire-%d-%s", os.Getpid(), strings.ToLower(t.Name())))
 	if err != nil {
@@ -72,7 +73,7 @@ func inNetns(t *testing.T, f func(c *Conn, eth0 Link) error) {
 		}
 	})
 	err = ns.Do(func() error {
-		c, err := Dial()
+		c, err := rtnl.Dial()
 		if err != nil {
 			return err
 		}
@@ -93,7 +94,7 @@ func inNetns(t *testing.T, f func(c *Conn, eth0 Link) error) {
 	}
 }
 
-func create(c *Conn, home int) (Link, error) {
+func create(c *rtnl.Conn, home int) (Link, error) {
 	answers, err := c.Ask(
 		CreateVeth(Link{Dev: Dev{Name: "eth0"}, MAC: mac, MTU: 1400, Group: 9}, Link{Dev: Dev{Name: "other"}, MAC: MAC{2}, MTU: 1400}, home),
 		GetLink("eth0"))
@@ -107,7 +108,7 @@ func create(c *Conn, home int) (Link, error) {
 }
 
 func TestLink(t *testing.T) {
-	inNetns(t, func(c *Conn, link Link) error {
+	inNetns(t, func(c *rtnl.Conn, link Link) error {
 		err := c.Do(Set(link.Dev, Settings{Alias: "one of ours", Group: 11, Router: true, NoLinkLocal: true, Up: true}))
 		if err != nil {
 			return err
@@ -120,7 +121,7 @@ func TestLink(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if peer, err := c.Name(got.Peer); err != nil || peer != "other" {
+		if peer, err := c.LinkName(got.Peer); err != nil || peer != "other" {
 			t.Errorf("the other end is %q (%v)", peer, err)
 		}
 		if !got.IPv6.Exists || got.IPv6.AcceptRA != 1 || got.IPv6.Autoconf != 1 || got.IPv6.Disabled != 0 {
@@ -132,7 +133,7 @@ func TestLink(t *testing.T) {
 		if got != want {
 			t.Errorf("link %+v, want %+v", got, want)
 		}
-		if mtu, err := c.MTU(link.Index); err != nil || mtu != 1400 {
+		if mtu, err := c.LinkMTU(link.Index); err != nil || mtu != 1400 {
 			t.Errorf("MTU = %d, %v", mtu, err)
 		}
 		return c.Do(DeleteLink(link.Dev))
@@ -141,7 +142,7 @@ func TestLink(t *testing.T) {
 
 // What is added is listed as equal values, and among nothing of another link's.
 func TestObjectsComeBack(t *testing.T) {
-	inNetns(t, func(c *Conn, link Link) error {
+	inNetns(t, func(c *rtnl.Conn, link Link) error {
 		d := link.Dev
 		addrs := []Addr{{d, netip.MustParsePrefix("10.0.0.5/32")}, {d, netip.MustParsePrefix("2001:db8::5/128")}, {d, netip.MustParsePrefix("fe80::5/64")}}
 		neighs := []Neigh{{d, netip.MustParseAddr("169.254.1.1"), mac}, {d, netip.MustParseAddr("fe80::1"), mac}}
@@ -151,7 +152,7 @@ func TestObjectsComeBack(t *testing.T) {
 			{Dev: d, Dst: netip.MustParsePrefix("10.0.0.0/8"), Via: netip.MustParseAddr("169.254.1.1"), Metric: 5, Table: 300, MTU: 1300, AdvMSS: 1200},
 			{Dev: d, Dst: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fe80::1")},
 		}
-		reqs := []*Request{Set(d, Settings{NoLinkLocal: true, Up: true}), NoProxyDelay(d)}
+		reqs := []*rtnl.Request{Set(d, Settings{NoLinkLocal: true, Up: true}), NoProxyDelay(d)}
 		for range 2 { // the second time it is all there
 			for _, a := range addrs {
 				reqs = append(reqs, a.Add())
@@ -185,7 +186,7 @@ func TestObjectsComeBack(t *testing.T) {
 func listed[T interface {
 	comparable
 	fmt.Stringer
-}](t *testing.T, c *Conn, req *Request, want []T, parse func([]byte) (T, error)) error {
+}](t *testing.T, c *rtnl.Conn, req *rtnl.Request, want []T, parse func([]byte) (T, error)) error {
 	objects, err := c.Dump(req)
 	if err != nil {
 		return err
@@ -208,7 +209,7 @@ func listed[T interface {
 
 // A refusal stops nothing, and says what was refused and why.
 func TestRefusals(t *testing.T) {
-	inNetns(t, func(c *Conn, link Link) error {
+	inNetns(t, func(c *rtnl.Conn, link Link) error {
 		addr := Addr{link.Dev, netip.MustParsePrefix("10.0.0.5/32")}
 		answers, err := c.Ask(
 			Addr{link.Dev, netip.MustParsePrefix("ff02::5/128")}.Add(),
@@ -247,8 +248,8 @@ func TestRefusals(t *testing.T) {
 // A dump comes in many datagrams, and without what is another device's.
 func TestDumpIsWhole(t *testing.T) {
 	const count = 3000
-	inNetns(t, func(c *Conn, link Link) error {
-		reqs := []*Request{Set(link.Dev, Settings{Up: true})}
+	inNetns(t, func(c *rtnl.Conn, link Link) error {
+		reqs := []*rtnl.Request{Set(link.Dev, Settings{Up: true})}
 		ip := netip.MustParseAddr("2001:db8::")
 		for range count {
 			ip = ip.Next()
@@ -272,13 +273,6 @@ func TestDumpIsWhole(t *testing.T) {
 	})
 }
 
-func TestAskNothing(t *testing.T) {
-	var c *Conn
-	if answers, err := c.Ask(); answers != nil || err != nil {
-		t.Errorf("Ask() = %v, %v", answers, err)
-	}
-}
-
 // Whatever the bytes are, they are read or refused.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte{})
@@ -293,6 +287,5 @@ func FuzzParse(f *testing.F) {
 		_ = OutIndices(b)
 		_ = DynamicAddr(b)
 		_ = Forwarding(b)
-		_ = explanation(unix.NlMsghdr{Type: unix.NLMSG_ERROR, Flags: unix.NLM_F_ACK_TLVS}, b)
 	})
 }
