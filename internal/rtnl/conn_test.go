@@ -33,10 +33,14 @@ func TestAskNothing(t *testing.T) {
 	}
 }
 
+// nonsense returns a request that the kernel refuses.
+func nonsense() *Request {
+	return NewRequest("look up", "nonsense", unix.RTM_GETROUTE, 0, &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET, Dst_len: 7}})
+}
+
 // TestAsk shows that each request gets its own answer, those behind a refused one too.
 func TestAsk(t *testing.T) {
-	bad := NewRequest("look up", "nonsense", unix.RTM_GETROUTE, 0, &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET, Dst_len: 7}})
-	answers, err := dial(t).Ask(RouteTo(local), bad, RouteTo(local))
+	answers, err := dial(t).Ask(RouteTo(local), nonsense(), RouteTo(local))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +54,10 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// TestLateAnswers leaves answers unread, as an exchange that failed does.
+// TestLateAnswers leaves an answer unread, as an exchange that failed does.
 func TestLateAnswers(t *testing.T) {
 	c := dial(t)
-	if _, err := c.send([]*Request{RouteTo(local), RouteTo(netip.IPv6Unspecified())}); err != nil {
+	if _, err := c.send([]*Request{nonsense()}); err != nil {
 		t.Fatal(err)
 	}
 	routes, err := c.Lookup(local)

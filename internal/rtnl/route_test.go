@@ -44,6 +44,17 @@ func TestInstallRoutes(t *testing.T) {
 			want:   "2001:db8::5 dev v1 proto 72 metric 16 pref medium\n10.0.0.5 dev v1 proto 72 scope link metric 16",
 		},
 		{
+			name:   "one of them there already",
+			before: []string{"route add 10.0.0.5 dev v1 proto 72 metric 16"},
+			want:   "2001:db8::5 dev v1 proto 72 metric 16 pref medium\n10.0.0.5 dev v1 proto 72 scope link metric 16",
+		},
+		{
+			name:   "a conflict over the second",
+			before: []string{"-6 route add 2001:db8::5 dev v2 proto static metric 16"},
+			want:   "2001:db8::5 dev v2 proto static metric 16 pref medium\n10.0.0.5 dev v1 proto 72 scope link metric 16",
+			err:    "2001:db8::5 has another route already",
+		},
+		{
 			name:   "stale, to another device",
 			before: []string{"-6 route add 2001:db8::5 dev v2 proto 72 metric 16", "route add 10.0.0.5 dev v2 proto 72 metric 16"},
 			want:   "2001:db8::5 dev v1 proto 72 metric 16 pref medium\n10.0.0.5 dev v1 proto 72 scope link metric 16",
@@ -78,12 +89,10 @@ func TestInstallRoutes(t *testing.T) {
 				host.IP(command)
 			}
 			host.Netlink(func(c *rtnl.Conn) error {
-				for _, dst := range []string{v4, v6} {
-					err := c.InstallRoutes(route(c, dst, "v1"))
-					var conflict *rtnl.ConflictError
-					if (tt.err != "") != errors.As(err, &conflict) || err != nil && !strings.Contains(err.Error(), tt.err) {
-						t.Errorf("InstallRoutes(%s): %v, want an error with %q", dst, err, tt.err)
-					}
+				err := c.InstallRoutes(route(c, v4, "v1"), route(c, v6, "v1"))
+				var conflict *rtnl.ConflictError
+				if (tt.err != "") != errors.As(err, &conflict) || err != nil && !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("InstallRoutes: %v, want an error with %q", err, tt.err)
 				}
 				return nil
 			})

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package rtnl holds what flock's programs share about the kernel: the numbers and names that mark
-// flock's links and routes, and how netlink is opened and dumped.
+// flock's links and routes, and one netlink connection for all of them.
 package rtnl
 
 import (
