@@ -78,7 +78,7 @@ func TestDelegateIsAskedForEverything(t *testing.T) {
 	if failure != nil {
 		t.Fatal(failure)
 	}
-	for _, want := range []string{`"address": "10.1.0.5/32"`, `"gateway": "169.254.1.1"`, `"dst": "0.0.0.0/0"`, `"search"`} {
+	for _, want := range []string{`"address":"10.1.0.5/32"`, `"gateway":"169.254.1.1"`, `"dst":"0.0.0.0/0"`, `"search"`} {
 		if !strings.Contains(string(stdout), want) {
 			t.Errorf("the result lacks %s:\n%s", want, stdout)
 		}
