@@ -64,10 +64,11 @@ func (s *speaker) claim(req *cni.Request[config]) (claim.Claim, error) {
 	return c, nil
 }
 
+// add passes prevResult on as it is.
 func add(_ context.Context, req *cni.Request[config]) (*current.Result, error) {
 	result, err := req.RequirePrevResult(stage)
 	if err != nil || len(result.IPs) == 0 {
-		return result, err
+		return nil, err
 	}
 	s, err := newSpeaker(req.Conf)
 	if err != nil {
@@ -84,7 +85,7 @@ func add(_ context.Context, req *cni.Request[config]) (*current.Result, error) {
 		return nil, cni.Wrap(claim.Code(err), err)
 	}
 	hint.Send(req.Conf.stateDir, hint.Hint{Attachment: req.Attachment})
-	return result, nil
+	return nil, nil
 }
 
 // announce announces of a new claim what is not to wait for the pod to be ready.

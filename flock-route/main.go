@@ -37,10 +37,11 @@ func main() {
 	}.Main()
 }
 
+// add passes prevResult on as it is.
 func add(_ context.Context, req *cni.Request[config]) (*current.Result, error) {
 	result, err := req.RequirePrevResult(stage)
 	if err != nil || len(result.IPs) == 0 {
-		return result, err
+		return nil, err
 	}
 	r, err := newRouter(req.Conf)
 	if err != nil {
@@ -55,7 +56,7 @@ func add(_ context.Context, req *cni.Request[config]) (*current.Result, error) {
 	if err != nil {
 		return nil, cni.Wrap(claim.Code(err), err)
 	}
-	return result, nil
+	return nil, nil
 }
 
 func del(_ context.Context, req *cni.Request[config]) error {
