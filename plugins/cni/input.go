@@ -4,6 +4,7 @@ package cni
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,32 +49,62 @@ var reserved = map[string]bool{
 	"disableCheck": true, "disableGC": true, "loadOnlyInlinedPlugins": true,
 }
 
-// prevResultMode says what a prevResult that does not decode does to the request.
-type prevResultMode bool
+// maxInput is far more than a configuration needs.
+const maxInput = 16 << 20
 
-const (
-	// prevResultStrict: it is an error.
-	prevResultStrict prevResultMode = false
-	// prevResultOptional: it counts as absent. DEL has to work without one, so a broken cache of the
-	// runtime is no reason to keep a pod for ever.
-	prevResultOptional prevResultMode = true
-)
+// readInput reads and decodes the configuration for a verb. With an error it returns as much as is known.
+func readInput(stdin io.Reader, command string) (Input, error) {
+	text, err := io.ReadAll(io.LimitReader(stdin, maxInput))
+	if err != nil {
+		return Input{}, Wrap(types.ErrIOFailure, fmt.Errorf("read stdin: %w", err))
+	}
+	in, prevResult, err := decodeInput(text)
+	if err == nil {
+		err = in.check(command)
+	}
+	if err == nil {
+		// DEL has to work without one: a broken cache of the runtime is no reason to keep a pod for ever.
+		err = in.takePrevResult(prevResult, command == "DEL")
+	}
+	return in, err
+}
 
-func decodeInput(stdin []byte, mode prevResultMode) (Input, error) {
+// decodeInput returns the configuration and its prevResult, which is not decoded yet.
+func decodeInput(text []byte) (in Input, prevResult json.RawMessage, err error) {
 	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(stdin, &keys); err != nil {
-		return Input{}, Wrap(types.ErrDecodingFailure, fmt.Errorf("decode the network configuration: %w", err))
+	if err := json.Unmarshal(text, &keys); err != nil {
+		return Input{}, nil, Wrap(types.ErrDecodingFailure, fmt.Errorf("decode the network configuration: %w", err))
 	}
-	in := Input{Raw: stdin}
-	if err := in.decodeKeys(keys); err != nil {
-		return Input{}, Wrap(types.ErrDecodingFailure, err)
+	in.Raw = text
+	err = in.decodeKeys(keys)
+	return in, keys["prevResult"], Wrap(types.ErrDecodingFailure, err)
+}
+
+func (in *Input) takePrevResult(raw json.RawMessage, optional bool) error {
+	if absent(raw) {
+		return nil
 	}
-	if raw := keys["prevResult"]; present(raw) {
-		if err := in.decodePrevResult(raw); err != nil && mode == prevResultStrict {
-			return Input{}, Wrap(types.ErrDecodingFailure, fmt.Errorf("decode prevResult: %w", err))
-		}
+	err := in.decodePrevResult(raw)
+	if err == nil || optional {
+		return nil
 	}
-	return in, nil
+	return Wrap(types.ErrDecodingFailure, fmt.Errorf("decode prevResult: %w", err))
+}
+
+// check refuses a network without a proper name, and a version that the frame or the verb does not have.
+func (in *Input) check(command string) error {
+	if !validName(in.Network) {
+		return Wrap(types.ErrInvalidNetworkConfig,
+			fmt.Errorf("read the network's name %.80q: it takes letters, digits, and after the first _ . -", in.Network))
+	}
+	supported := Versions.SupportedVersions()
+	from := slices.IndexFunc(supported, func(v string) bool { return v >= since[command] })
+	asked := cmp.Or(in.CNIVersion, "0.1.0") // what the specification says an absent version means
+	if !slices.Contains(supported[from:], asked) {
+		return Wrap(types.ErrIncompatibleCNIVersion,
+			fmt.Errorf("serve %s: cniVersion is %q, and must be one of %s", command, asked, strings.Join(supported[from:], ", ")))
+	}
+	return nil
 }
 
 // decodeKeys reads CNI's own keys, and puts the others aside for the plugin.

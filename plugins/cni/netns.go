@@ -5,39 +5,27 @@ package cni
 import (
 	"errors"
 	"fmt"
-	"strings"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"golang.org/x/sys/unix"
 )
 
-// requireNetns refuses a CNI_NETNS that is no network namespace, or the plugin's own. skel looks for
-// the latter only, and after the verb has run.
-func requireNetns(args *skel.CmdArgs) error {
-	same, err := isOwnNetns(args.Netns)
-	if err != nil {
-		return Wrap(types.ErrInvalidNetNS, fmt.Errorf("open CNI_NETNS %q: %w", args.Netns, err))
+// checkNetns refuses a CNI_NETNS that is no network namespace, or the plugin's own, where the verb needs
+// one. Elsewhere such a path is forgotten: it outlives the namespace (an unmounted /run/netns file, a
+// recycled process ID), and then must not send a DEL to the host's links.
+func (p *parameters) checkNetns(required bool) error {
+	own, err := isOwnNetns(p.netns)
+	if err == nil && own && !p.override {
+		err = errors.New("it is the network namespace of the host")
 	}
-	if same && !overridden(args) {
-		return Wrap(types.ErrInvalidNetNS, fmt.Errorf("open CNI_NETNS %q: it is the network namespace of the host", args.Netns))
+	if err == nil {
+		return nil
 	}
-	args.NetnsOverride = "true" // the question is settled; skel need not ask it again
+	if required {
+		return Wrap(types.ErrInvalidNetNS, fmt.Errorf("open CNI_NETNS %q: %w", p.netns, err))
+	}
+	p.netns = ""
 	return nil
-}
-
-// forgetDeadNetns empties a CNI_NETNS that is the container's no more. The path outlives the namespace
-// (an unmounted /run/netns file, a recycled process ID), and then must not send a DEL to the host's links.
-func forgetDeadNetns(args *skel.CmdArgs) {
-	if same, err := isOwnNetns(args.Netns); err != nil || same && !overridden(args) {
-		args.Netns = ""
-	}
-	args.NetnsOverride = "true"
-}
-
-// overridden tells whether CNI_NETNS_OVERRIDE allows the plugin's own namespace, in skel's reading of it.
-func overridden(args *skel.CmdArgs) bool {
-	return strings.ToUpper(args.NetnsOverride) == "TRUE" || args.NetnsOverride == "1"
 }
 
 // isOwnNetns tells whether the network namespace at path is the one that this process runs in. A path

@@ -5,7 +5,6 @@ package cni
 import (
 	"fmt"
 
-	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 )
@@ -71,19 +70,15 @@ type podArgs struct {
 	K8S_POD_UID       types.UnmarshallableString //nolint:revive
 }
 
-func newRequest[C any](args *skel.CmdArgs, parse func(Input) (C, error), mode prevResultMode) (*Request[C], error) {
-	in, conf, err := parseInput(args.StdinData, parse, mode)
-	if err != nil {
-		return nil, err
-	}
+func newRequest[C any](params parameters, in Input, conf C) (*Request[C], error) {
 	pod := podArgs{CommonArgs: types.CommonArgs{IgnoreUnknown: true}}
-	if err := types.LoadArgs(args.Args, &pod); err != nil {
-		return nil, Wrap(types.ErrInvalidEnvironmentVariables, fmt.Errorf("read CNI_ARGS %q: %w", args.Args, err))
+	if err := types.LoadArgs(params.args, &pod); err != nil {
+		return nil, Wrap(types.ErrInvalidEnvironmentVariables, fmt.Errorf("read CNI_ARGS %q: %w", params.args, err))
 	}
 	return &Request[C]{
 		Input:      in,
-		Attachment: Attachment{Network: in.Network, ContainerID: args.ContainerID, IfName: args.IfName},
-		Netns:      args.Netns,
+		Attachment: Attachment{Network: in.Network, ContainerID: params.containerID, IfName: params.ifName},
+		Netns:      params.netns,
 		Pod: Pod{
 			Namespace: string(pod.K8S_POD_NAMESPACE),
 			Name:      string(pod.K8S_POD_NAME),
@@ -93,11 +88,7 @@ func newRequest[C any](args *skel.CmdArgs, parse func(Input) (C, error), mode pr
 	}, nil
 }
 
-func newGCRequest[C any](args *skel.CmdArgs, parse func(Input) (C, error)) (*GCRequest[C], error) {
-	in, conf, err := parseInput(args.StdinData, parse, prevResultStrict)
-	if err != nil {
-		return nil, err
-	}
+func newGCRequest[C any](in Input, conf C) (*GCRequest[C], error) {
 	if in.validAttachments == nil {
 		return nil, Wrap(types.ErrInvalidNetworkConfig,
 			fmt.Errorf("collect garbage of network %s: no cni.dev/valid-attachments; refusing to treat every attachment as stale", in.Network))
