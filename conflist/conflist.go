@@ -52,8 +52,9 @@ type IPAM struct {
 
 // Veth configures flock-veth.
 type Veth struct {
-	// MTU is in bytes; 0 takes that of the node's default route.
-	MTU int `json:"mtu,omitempty"`
+	// MTU is in bytes; 0 takes that of NodeFile, or else of the node's default route.
+	MTU      int    `json:"mtu,omitempty"`
+	NodeFile string `json:"nodeFile,omitempty"`
 }
 
 // Route configures flock-route.

@@ -81,8 +81,11 @@ func (k kernel) attach(r *cni.Request[config], s pair.Spec, given *current.Resul
 	if err := takeRoutes(&s, given.Routes); err != nil {
 		return nil, cni.Wrap(types.ErrInvalidNetworkConfig, err)
 	}
-	var err error
-	if s.MTU, err = node.Prepare(k.host, families(s), r.Conf.mtu); err != nil {
+	mtu, err := r.Conf.linkMTU()
+	if err != nil {
+		return nil, cni.Wrap(types.ErrInvalidNetworkConfig, err)
+	}
+	if s.MTU, err = node.Prepare(k.host, families(s), mtu); err != nil {
 		return nil, cni.Wrap(cni.CodeKernel, err)
 	}
 	if s.MTU, err = pair.Ensure(k.host, k.pod, s); err != nil {

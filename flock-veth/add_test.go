@@ -4,6 +4,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -208,6 +210,12 @@ func TestAddMTU(t *testing.T) {
 	}{
 		{"uplink", func(testNode) {}, 1450},
 		{"configured", func(n testNode) { n.conf["mtu"] = 9000 }, 9000},
+		{"in the node file", func(n testNode) { n.conf["nodeFile"] = nodeFile(n.t, `{"pools":[],"mtu":1300}`) }, 1300},
+		{"configured and in the node file", func(n testNode) {
+			n.conf["nodeFile"], n.conf["mtu"] = nodeFile(n.t, `{"pools":[],"mtu":1300}`), 9000
+		}, 9000},
+		{"not in the node file", func(n testNode) { n.conf["nodeFile"] = nodeFile(n.t, `{"pools":[]}`) }, 1450},
+		{"no node file", func(n testNode) { n.conf["nodeFile"] = "/nonexistent" }, 1450},
 		{"only IPv6 has a default route", func(n testNode) { n.run("ip -4 route del default") }, 1450},
 		{"only IPv4 has a default route", func(n testNode) { n.run("ip -6 route del default") }, 1450},
 		{"no default route", func(n testNode) { n.run("ip -4 route del default"); n.run("ip -6 route del default") }, 1500},
@@ -233,6 +241,25 @@ func TestAddMTU(t *testing.T) {
 			n.must("CHECK", a, result)
 		})
 	}
+}
+
+// nodeFile returns the path of a node file.
+func nodeFile(t testing.TB, content string) string {
+	path := filepath.Join(t.TempDir(), "node.json")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAddRefusesANodeFileThatIsSpoilt(t *testing.T) {
+	n, a := newNode(t), newPod(t, "c1")
+	before := n.picture() + "\n" + a.pod.picture()
+	for _, content := range []string{`{`, `{"mtu":1279}`} {
+		n.conf["nodeFile"] = nodeFile(t, content)
+		n.refuse("ADD", a, a.given(dual), types.ErrInvalidNetworkConfig, "node.json")
+	}
+	compare(t, "node and pod", before, n.picture()+"\n"+a.pod.picture())
 }
 
 func TestAddRefuses(t *testing.T) {

@@ -93,17 +93,18 @@ func conflistFlags(flags *pflag.FlagSet, o *conflist.Options) (finish func()) {
 	flags.StringSliceVar(&o.Stages, "stages", nil, "stages of the chain (default all: "+strings.Join(conflist.Stages, ",")+")")
 	flags.StringVar(&o.StateDir, "state-dir", "", "folder of the allocations and sockets (default of the stages: /run/flock)")
 	pools := flags.StringSlice("pool", nil, "pool of the node as a CIDR, may be repeated (default: those of node.json)")
-	flags.StringVar(&o.IPAM.NodeFile, "node-file", "", "file with the node's pools (default of the stage: /var/lib/flock/node.json)")
+	flags.StringVar(&o.IPAM.NodeFile, "node-file", "", "file with the node's pools and MTU (default of the stages: /var/lib/flock/node.json)")
 	flags.StringVar(&o.IPAM.Socket, "socket", "", "ipamd's socket (default of the stage: /run/flock/ipamd.sock)")
 	flags.StringVar(&o.IPAM.CoolDown, "cool-down", "", "how long a released address rests (default of the stage: 120s)")
 	flags.StringSliceVar(&o.IPAM.IPAlgo, "ip-algo", nil, "identity fields of the pod to embed in its IPv6 address: namespace,pod,image (default: none)")
-	flags.IntVar(&o.Veth.MTU, "mtu", 0, "MTU of the pods in bytes (default: that of the node's default route)")
+	flags.IntVar(&o.Veth.MTU, "mtu", 0, "MTU of the pods in bytes (default: that of the node file, or of the node's default route)")
 	flags.IntVar(&o.Route.Metric, "metric", 0, "metric of the pods' routes (default of the stage: 16)")
 	flags.IntVar(&o.Bird.Table, "table", 0, "routing table that BIRD reads (default of the stage: 7273)")
 	flags.StringVar(&o.Bird.Anycast, "anycast", "", `announce anycast addresses when the pod is "ready" (needs birdd) or "immediate" (default: ready)`)
 	flags.StringArrayVar(&o.Chained, "add", nil, "plugin that follows flock's, may be repeated: "+
 		strings.Join(conflist.Chainable(), ", ")+", or a JSON object with the plugin's configuration")
 	return func() {
+		o.Veth.NodeFile = o.IPAM.NodeFile
 		for _, cidr := range *pools {
 			o.IPAM.Pools = append(o.IPAM.Pools, pool.Spec{CIDR: cidr})
 		}

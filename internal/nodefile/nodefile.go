@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package nodefile reads and writes node.json, which tells flock-ipam the node's pools and defaults:
+// Package nodefile reads and writes node.json, which tells flock-ipam the node's pools and defaults, and
+// flock-veth its MTU:
 //
 //	{
 //	  "pools": ["2001:db8:1::/64", {"name": "v4", "cidr": "10.1.0.0/24", "reserved": ["10.1.0.2-10.1.0.9"]}],
-//	  "defaults": {"ipv4": false, "ipAlgo": ["namespace", "pod"], "coolDown": "5m"}
+//	  "defaults": {"ipv4": false, "ipAlgo": ["namespace", "pod"], "coolDown": "5m"},
+//	  "mtu": 9000
 //	}
 //
 // ipamd writes it from the node's NodeConfig; where there is no Kubernetes, a person does.
@@ -36,6 +38,8 @@ const DefaultCoolDown = 120 * time.Second
 type Spec struct {
 	Pools    []pool.Spec  `json:"pools"`
 	Defaults DefaultsSpec `json:"defaults,omitzero"`
+	// MTU of the pods' interfaces in bytes; 0 leaves it to flock-veth.
+	MTU int `json:"mtu,omitempty"`
 }
 
 // DefaultsSpec is what pods get that do not say; absent keys are left to what is built in.
@@ -53,12 +57,16 @@ type Node struct {
 	Pools    []pool.Pool
 	Defaults annotation.Defaults
 	CoolDown time.Duration
+	MTU      int
 }
 
 // Parse checks a file's content.
 func (s Spec) Parse() (Node, error) {
-	node := Node{Defaults: annotation.Defaults{IPv6: s.Defaults.IPv6, IPv4: s.Defaults.IPv4}}
+	node := Node{Defaults: annotation.Defaults{IPv6: s.Defaults.IPv6, IPv4: s.Defaults.IPv4}, MTU: s.MTU}
 	var err error
+	if s.MTU != 0 && (s.MTU < minMTU || s.MTU > maxMTU) {
+		return Node{}, fmt.Errorf("parse mtu: %d is not between %d and %d", s.MTU, minMTU, maxMTU)
+	}
 	if node.Pools, err = pool.Parse(s.Pools); err != nil {
 		return Node{}, err
 	}
@@ -75,6 +83,12 @@ func (s Spec) Parse() (Node, error) {
 	}
 	return node, nil
 }
+
+// IPv6 needs the one, and a link takes no more than the other.
+const (
+	minMTU = 1280
+	maxMTU = 65535
+)
 
 func off(choice *bool) bool { return choice != nil && !*choice }
 

@@ -66,6 +66,8 @@ func TestReadRefuses(t *testing.T) {
 		{"both off", `{"defaults": {"ipv6": false, "ipv4": false}}`, "%s: parse defaults: ipv6 and ipv4 are both false, which leaves pods without an address: remove one"},
 		{"ipAlgo", `{"defaults": {"ipAlgo": ["node"]}}`, `%s: parse defaults.ipAlgo: "node" is no field: want a list of namespace, pod and image, separated by commas`},
 		{"empty ipAlgo", `{"defaults": {"ipAlgo": []}}`, "%s: parse defaults.ipAlgo: want at least one of namespace, pod and image"},
+		{"mtu too small", `{"mtu": 1279}`, "%s: parse mtu: 1279 is not between 1280 and 65535"},
+		{"mtu too great", `{"mtu": 65536}`, "%s: parse mtu: 65536 is not between 1280 and 65535"},
 		{"coolDown", `{"defaults": {"coolDown": "120"}}`, `%s: parse defaults.coolDown: "120" is no cool-down: write a duration such as "120s", or "0s" for none`},
 		{"negative coolDown", `{"defaults": {"coolDown": "-1s"}}`, `%s: parse defaults.coolDown: "-1s" is no cool-down: write a duration such as "120s", or "0s" for none`},
 	}

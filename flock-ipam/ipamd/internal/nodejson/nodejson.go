@@ -39,6 +39,7 @@ func Spec(config *v1alpha1.NodeConfig) nodefile.Spec {
 	spec := nodefile.Spec{
 		Pools:    make([]pool.Spec, 0, len(config.Spec.Pools)),
 		Defaults: nodefile.DefaultsSpec{IPv6: defaults.IPv6, IPv4: defaults.IPv4},
+		MTU:      int(config.Spec.MTU),
 	}
 	for _, p := range config.Spec.Pools {
 		spec.Pools = append(spec.Pools, pool.Spec{Name: p.Name, CIDR: p.CIDR, Gateway: p.Gateway, Reserved: p.Reserved})

@@ -57,7 +57,8 @@ const written = `{
       "pod"
     ],
     "coolDown": "5m0s"
-  }
+  },
+  "mtu": 1400
 }
 `
 
