@@ -100,7 +100,7 @@ func conflistFlags(flags *pflag.FlagSet, o *conflist.Options) (finish func()) {
 	flags.IntVar(&o.Veth.MTU, "mtu", 0, "MTU of the pods in bytes (default: that of the node file, or of the node's default route)")
 	flags.IntVar(&o.Route.Metric, "metric", 0, "metric of the pods' routes (default of the stage: 16)")
 	flags.IntVar(&o.Bird.Table, "table", 0, "routing table that BIRD reads (default of the stage: 7273)")
-	flags.StringVar(&o.Bird.Anycast, "anycast", "", `announce anycast addresses when the pod is "ready" (needs birdd) or "immediate" (default: ready)`)
+	flags.StringVar(&o.Bird.Anycast, "anycast", "", `announce anycast addresses when the pod is "ready" (needs Kubernetes) or "immediate" (default: ready)`)
 	flags.StringArrayVar(&o.Chained, "add", nil, "plugin that follows flock's, may be repeated: "+
 		strings.Join(conflist.Chainable(), ", ")+", or a JSON object with the plugin's configuration")
 	return func() {
