@@ -115,6 +115,9 @@ func parse(in cni.Input) (config, error) {
 	}
 	if is("lenient") {
 		json.Unmarshal(section, &c)
+		if !filepath.IsAbs(c.Dir) {
+			c.Dir = filepath.Dir(os.Args[0]) // it makes do with anything, but must not litter the working directory
+		}
 		return c, nil
 	}
 	if err := cni.Strict(section, &c); err != nil {
