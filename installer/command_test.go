@@ -51,6 +51,9 @@ func TestRenderPrintsWhatInstallWrites(t *testing.T) {
 	if diff := cmp.Diff(rendered, string(written)); diff != "" {
 		t.Errorf("conflist (-rendered +written):\n%s", diff)
 	}
+	if got := strings.Count(rendered, `"nodeFile": "/n.json"`); got != 2 {
+		t.Errorf("%d of two stages read the node file:\n%s", got, rendered)
+	}
 	for _, word := range []string{
 		`"/run/other"`, `"fd00:1::/64"`, `"10.1.0.0/24"`, `"fd00:2::/64"`, `"/n.json"`, `"/s.sock"`, `"5m"`,
 		`"namespace"`, `1400`, `"metric": 32`, `"table": 99`, `"immediate"`, `"portMappings"`,

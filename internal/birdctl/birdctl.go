@@ -90,13 +90,3 @@ type Error struct {
 func (e *Error) Error() string {
 	return fmt.Sprintf("BIRD refuses %q: %s (%04d)", e.Command, e.Text, e.Code)
 }
-
-// Run dials, sends one command and closes; see [Conn.Do].
-func Run(ctx context.Context, path, command string) (Reply, error) {
-	c, err := Dial(ctx, path)
-	if err != nil {
-		return Reply{}, err
-	}
-	defer c.Close()
-	return c.Do(ctx, command)
-}

@@ -59,9 +59,6 @@ func (w Want) routes() []rtnl.Route {
 // Plan is the difference between what is wanted and what is there: Add and then Delete, in order.
 type Plan struct{ Add, Delete []rtnl.Route }
 
-// Empty tells whether there is nothing to do.
-func (p Plan) Empty() bool { return len(p.Add) == 0 && len(p.Delete) == 0 }
-
 // plan compares. Have holds the summaries of both tables and what the announcement table has of single
 // unicast addresses.
 func plan(w Want, have []rtnl.Route) Plan {
