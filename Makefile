@@ -27,7 +27,7 @@ demo: packages ## Show two nodes, a router and pods in namespaces; as root. DEMO
 	@$(GO) run ./test/demo
 
 test: packages ## Run every test; as root
-	$(GO) test -count=1 -timeout 25m ./...
+	$(GO) tool -modfile=test/lint/tools.mod gotestsum --format pkgname -- -count=1 -timeout 40m ./...
 
 bench: packages ## Compare with ptp and bridge, about 6 minutes; as root. BENCHFLAGS=-quick is shorter
 	@$(GO) run ./test/bench $(BENCHFLAGS)
