@@ -138,6 +138,7 @@ func (l *survivors) addAlive(f found) {
 }
 
 // addRecord keeps the notes of the living, the cool-down of addresses that nobody has, and the cursors.
+// Counters begin anew.
 func (l *survivors) addRecord(f found) {
 	switch f.kind {
 	case kindOf(bucketCursors):
@@ -160,7 +161,7 @@ func (l *survivors) addRecord(f found) {
 // restore writes all of it into an empty store.
 func (l *survivors) restore(tx *Tx) error {
 	for _, alloc := range l.allocations {
-		if err := tx.Put(alloc); err != nil {
+		if err := tx.put(alloc, Allocation{}); err != nil {
 			return err
 		}
 	}

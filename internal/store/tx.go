@@ -20,14 +20,15 @@ const (
 	bucketCursors     = "cursors"     // pool -> the address it gave last
 	bucketNotes       = "notes"       // stage, attachment -> the stage's own JSON
 	bucketReleased    = "released"    // time since boot, address -> null
+	bucketTotals      = "totals"      // one key -> Counters
 )
 
-var bucketNames = []string{bucketAddresses, bucketAllocations, bucketCursors, bucketNotes, bucketReleased}
+var bucketNames = []string{bucketAddresses, bucketAllocations, bucketCursors, bucketNotes, bucketReleased, bucketTotals}
 
 // Tx is one transaction. It is valid inside the function that [Store.View] or [Store.Update] calls. An
 // error of one of its methods must be returned from that function: the store repairs itself by it.
 type Tx struct {
-	addresses, allocations, cursors, notes, released table
+	addresses, allocations, cursors, notes, released, totals table
 }
 
 func newTx(btx *bbolt.Tx) *Tx {
@@ -37,11 +38,12 @@ func newTx(btx *bbolt.Tx) *Tx {
 		cursors:     tableOf(btx, bucketCursors),
 		notes:       tableOf(btx, bucketNotes),
 		released:    tableOf(btx, bucketReleased),
+		totals:      tableOf(btx, bucketTotals),
 	}
 }
 
 func (tx *Tx) table(kind byte) table {
-	return []table{tx.addresses, tx.allocations, tx.cursors, tx.notes, tx.released}[kind]
+	return []table{tx.addresses, tx.allocations, tx.cursors, tx.notes, tx.released, tx.totals}[kind]
 }
 
 // Holder says who has an address, or when it was released.
@@ -94,7 +96,19 @@ func (tx *Tx) Scan(prefix netip.Prefix, from netip.Addr, fn func(netip.Addr, Hol
 // returns a [*TakenError] when one belongs to another attachment. Putting an attachment's allocation
 // again may add addresses; to give some of them back is an error, for that is [Tx.Release]'s.
 func (tx *Tx) Put(alloc Allocation) error {
-	if err := tx.mayPut(alloc); err != nil {
+	old, known, err := tx.Get(alloc.Attachment)
+	if err != nil {
+		return err
+	}
+	if err := tx.put(alloc, old); err != nil || known {
+		return err
+	}
+	return tx.count(func(c *Counters) { c.allocated(alloc) })
+}
+
+// put is Put without counting; old is what the attachment has already.
+func (tx *Tx) put(alloc, old Allocation) error {
+	if err := tx.mayPut(alloc, old); err != nil {
 		return err
 	}
 	for _, addr := range alloc.Addresses {
@@ -105,11 +119,7 @@ func (tx *Tx) Put(alloc Allocation) error {
 	return tx.allocations.put(attachmentKey(alloc.Attachment), alloc)
 }
 
-func (tx *Tx) mayPut(alloc Allocation) error {
-	old, _, err := tx.Get(alloc.Attachment)
-	if err != nil {
-		return err
-	}
+func (tx *Tx) mayPut(alloc, old Allocation) error {
 	for _, addr := range old.Addresses {
 		if !slices.Contains(alloc.Addresses, addr) {
 			return fmt.Errorf("put allocation of attachment %s: it has %s already, which must be released first", alloc.Attachment, addr)
@@ -145,7 +155,10 @@ func (tx *Tx) Commit(a cni.Attachment, now time.Time) error {
 		return err
 	}
 	alloc.State, alloc.CommittedAt = Committed, now.UTC() // the local zone would cost reading /etc/localtime
-	return tx.allocations.put(attachmentKey(a), alloc)
+	if err := tx.allocations.put(attachmentKey(a), alloc); err != nil {
+		return err
+	}
+	return tx.count(func(c *Counters) { c.committed(alloc) })
 }
 
 // Release gives an attachment's addresses back at the given time since boot: those that it still owns
@@ -160,7 +173,10 @@ func (tx *Tx) Release(a cni.Attachment, sinceBoot time.Duration) error {
 			return err
 		}
 	}
-	return tx.allocations.Delete(attachmentKey(a))
+	if err := tx.allocations.Delete(attachmentKey(a)); err != nil || alloc.State == Committed {
+		return err
+	}
+	return tx.count(func(c *Counters) { c.Undone++ })
 }
 
 func (tx *Tx) release(addr netip.Addr, owner cni.Attachment, at time.Duration) error {
