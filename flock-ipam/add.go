@@ -16,6 +16,7 @@ import (
 	"flock.fritzlab.net/flock/flock-ipam/internal/allocate"
 	"flock.fritzlab.net/flock/flock-ipam/internal/config"
 	"flock.fritzlab.net/flock/internal/nodefile"
+	"flock.fritzlab.net/flock/internal/report"
 	"flock.fritzlab.net/flock/internal/store"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
@@ -25,9 +26,29 @@ const maxContainerID = 1024
 
 type request = cni.Request[config.Config]
 
-// add returns what the attachment has already, whatever has changed since, or else allocates. All that
-// may take time comes before the one transaction.
+// add counts an ADD that fails, and tells ipamd of it.
 func add(ctx context.Context, req *request) (*current.Result, error) {
+	begun := time.Now().UTC() // the local zone would cost reading /etc/localtime
+	result, err := give(ctx, req, begun)
+	if err != nil {
+		refuse(req, err)
+	}
+	return result, err
+}
+
+// refuse does its best: what is wrong is told to the runtime in any case, and may be the store itself.
+func refuse(req *request, err error) {
+	var e *types.Error
+	if !errors.As(err, &e) {
+		return
+	}
+	report.Send(req.Conf.StateDir, report.Report{Pod: req.Pod, Code: e.Code, Message: e.Msg})
+	_ = openStore(req.Conf).Update(func(tx *store.Tx) error { return tx.Refuse(e.Code) })
+}
+
+// give returns what the attachment has already, whatever has changed since, or else allocates. All that
+// may take time comes before the one transaction.
+func give(ctx context.Context, req *request, begun time.Time) (*current.Result, error) {
 	if n := len(req.Attachment.ContainerID); n > maxContainerID {
 		return nil, cni.Wrap(types.ErrInvalidEnvironmentVariables, fmt.Errorf("read CNI_CONTAINERID: %d bytes, %d at most", n, maxContainerID))
 	}
@@ -50,7 +71,7 @@ func add(ctx context.Context, req *request) (*current.Result, error) {
 		if planErr != nil {
 			return planErr
 		}
-		g, err = allocateNew(tx, req, plan, node)
+		g, err = allocateNew(tx, req, plan, node, begun)
 		return err
 	})
 	if err != nil {
@@ -93,14 +114,13 @@ func readNode(c config.Config) (nodefile.Node, error) {
 	return node, cni.Wrap(types.ErrInvalidNetworkConfig, err)
 }
 
-func allocateNew(tx *store.Tx, req *request, plan allocate.Plan, node nodefile.Node) (grant, error) {
-	now := time.Now().UTC() // the local zone would cost reading /etc/localtime
+func allocateNew(tx *store.Tx, req *request, plan allocate.Plan, node nodefile.Node, begun time.Time) (grant, error) {
 	alloc := store.Allocation{
-		Attachment: req.Attachment, State: store.Pending, Pod: req.Pod, Netns: req.Netns, Allocated: now,
+		Attachment: req.Attachment, State: store.Pending, Pod: req.Pod, Netns: req.Netns, Allocated: begun,
 	}
 	if req.Conf.Delegated() {
 		// Nobody comes after who would commit it.
-		alloc.State, alloc.CommittedAt = store.Committed, now
+		alloc.State, alloc.CommittedAt = store.Committed, time.Now().UTC()
 	}
 	alloc, err := allocate.New(node.CoolDown).Allocate(tx, plan, alloc)
 	if err != nil {

@@ -34,7 +34,8 @@ type Allocation struct {
 	Addresses []netip.Addr `json:"addresses"`
 	// Anycast addresses are shared between attachments and so not owned.
 	Anycast []netip.Addr `json:"anycast,omitempty"`
-	// Allocated and CommittedAt are wall-clock times, for people.
+	// Allocated is when the ADD began that allocated, CommittedAt when the attachment was finished: wall-clock
+	// times, for people.
 	Allocated   time.Time `json:"allocated"`
 	CommittedAt time.Time `json:"committedAt,omitzero"`
 }
