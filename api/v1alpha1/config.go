@@ -12,6 +12,8 @@ import (
 )
 
 // Config is a NodeConfig that was defaulted, checked and parsed by [NodeConfig.Parse].
+//
+// +kubebuilder:object:generate=false
 type Config struct {
 	// Name is the node's.
 	Name     string
@@ -25,6 +27,8 @@ type Config struct {
 }
 
 // ConfigDefaults is what pods get that do not ask.
+//
+// +kubebuilder:object:generate=false
 type ConfigDefaults struct {
 	// IPv6 and IPv4 are nil when it depends on whether there is a pool.
 	IPv6, IPv4 *bool
@@ -33,6 +37,8 @@ type ConfigDefaults struct {
 }
 
 // BGPConfig is the node's side of its sessions.
+//
+// +kubebuilder:object:generate=false
 type BGPConfig struct {
 	LocalASN uint32
 	RouterID netip.Addr
@@ -43,6 +49,8 @@ type BGPConfig struct {
 }
 
 // PeerConfig is one session.
+//
+// +kubebuilder:object:generate=false
 type PeerConfig struct {
 	Name string
 	// Address is zero for an unnumbered peer, which has an Interface.
@@ -71,12 +79,18 @@ type PeerConfig struct {
 func (p PeerConfig) Unnumbered() bool { return !p.Address.IsValid() }
 
 // Community is a BGP community (RFC 1997).
+//
+// +kubebuilder:object:generate=false
 type Community [2]uint16
 
 // LargeCommunity is a BGP large community (RFC 8092).
+//
+// +kubebuilder:object:generate=false
 type LargeCommunity [3]uint32
 
 // PrefixMatch stands for the prefixes inside Prefix that are at most MaxLength bits long.
+//
+// +kubebuilder:object:generate=false
 type PrefixMatch struct {
 	Prefix    netip.Prefix
 	MaxLength int

@@ -36,6 +36,8 @@ func (c *NodeConfig) Parse() (*Config, field.ErrorList) {
 }
 
 // parser turns the written form into the typed one and collects what is wrong on the way.
+//
+// +kubebuilder:object:generate=false
 type parser struct{ errs field.ErrorList }
 
 func (p *parser) invalid(path *field.Path, value any, detail string) {

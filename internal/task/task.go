@@ -68,7 +68,7 @@ func (t Trigger) Fire() {
 func Loop(ctx context.Context, t Trigger, rest, interval time.Duration, do func(context.Context)) error {
 	for {
 		do(ctx)
-		if !sleep(ctx, rest) {
+		if !Sleep(ctx, rest) {
 			return nil
 		}
 		timer := time.NewTimer(interval - rest)
@@ -83,8 +83,8 @@ func Loop(ctx context.Context, t Trigger, rest, interval time.Duration, do func(
 	}
 }
 
-// sleep returns false when the context ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits, and returns false when the context ends first.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

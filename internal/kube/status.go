@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/internal/task"
+)
+
+// The rhythm of status writes, and how long one may take.
+const (
+	statusRest     = 5 * time.Second
+	statusPatience = 10 * time.Second
+	statusMaxWait  = time.Minute
+)
+
+// Status writes what one daemon observes into NodeConfig.status: by server-side apply, so that each
+// daemon owns the fields that it sets and no others; on change only, and at most once in 5 s.
+type Status struct {
+	client  *Client
+	manager string
+	report  func(error)
+	trigger task.Trigger
+
+	mu      sync.Mutex
+	want    document
+	written document
+}
+
+// document is a status and the object that it is of.
+type document struct {
+	name   string
+	uid    types.UID
+	status v1alpha1.NodeConfigStatus
+}
+
+// NewStatus returns a writer under the name of a field manager. It reports how each write went; to
+// what is gone meanwhile, nothing is to be written, and that is no error.
+func NewStatus(c *Client, manager string, report func(error)) *Status {
+	return &Status{client: c, manager: manager, report: report, trigger: task.NewTrigger()}
+}
+
+// Set says what the status of a NodeConfig is to be, as far as this daemon owns it: what the last call
+// had and this one has not is removed. Conditions need a type, a status, a reason and a message; when
+// they changed, and the generation that they were observed at, is filled in. It never waits.
+func (s *Status) Set(of *v1alpha1.NodeConfig, status v1alpha1.NodeConfigStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := of.Status.Conditions
+	if s.want.uid == of.UID {
+		before = s.want.status.Conditions // an informer may be behind what was written
+	}
+	want := document{of.Name, of.UID, *status.DeepCopy()}
+	for i := range want.status.Conditions {
+		date(&want.status.Conditions[i], before, of.Generation)
+	}
+	s.want = want
+	s.trigger.Fire()
+}
+
+// date fills in when a condition got its status, and of which generation it speaks.
+func date(condition *metav1.Condition, before []metav1.Condition, generation int64) {
+	condition.ObservedGeneration = generation
+	condition.LastTransitionTime = metav1.NewTime(time.Now().Truncate(time.Second))
+	if old := meta.FindStatusCondition(before, condition.Type); old != nil && old.Status == condition.Status {
+		condition.LastTransitionTime = old.LastTransitionTime
+	}
+}
+
+// Name returns what the task is called.
+func (s *Status) Name() string { return "status" }
+
+// Run writes until the context ends.
+func (s *Status) Run(ctx context.Context) error {
+	rest := statusRest
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.trigger:
+		}
+		wrote, err := s.write(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		switch {
+		case err != nil:
+			rest = min(2*rest, statusMaxWait)
+			s.trigger.Fire()
+		case !wrote:
+			continue
+		default:
+			rest = statusRest
+		}
+		s.report(err)
+		if !task.Sleep(ctx, rest) {
+			return nil
+		}
+	}
+}
+
+// write brings the wanted status to the API server, and tells whether there was something to write.
+func (s *Status) write(ctx context.Context) (bool, error) {
+	s.mu.Lock()
+	want := s.want
+	s.mu.Unlock()
+	if want.uid == s.written.uid && equality.Semantic.DeepEqual(want.status, s.written.status) {
+		return false, nil
+	}
+	err := s.apply(ctx, want)
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return true, fmt.Errorf("write the status of NodeConfig %s: %w", want.name, err)
+	}
+	s.written = want
+	return true, nil
+}
+
+func (s *Status) apply(ctx context.Context, d document) error {
+	ctx, cancel := context.WithTimeout(ctx, statusPatience)
+	defer cancel()
+	patch, err := json.Marshal(map[string]any{
+		"apiVersion": v1alpha1.APIVersion,
+		"kind":       v1alpha1.Kind,
+		// The uid keeps it from a namesake that has been created meanwhile.
+		"metadata": map[string]any{"name": d.name, "uid": d.uid},
+		"status":   d.status,
+	})
+	if err != nil {
+		return err
+	}
+	force := true
+	_, err = s.client.NodeConfigs().Patch(ctx, d.name, types.ApplyPatchType, patch,
+		metav1.PatchOptions{FieldManager: s.manager, Force: &force}, "status")
+	return err
+}
