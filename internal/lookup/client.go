@@ -79,7 +79,7 @@ func ask(ctx context.Context, socket string, pod cni.Pod, wait time.Duration) (A
 		return Answer{}, err
 	}
 	var line answerLine
-	err = readLine(conn, &line)
+	err = readLine(conn, maxAnswer, &line)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return Answer{}, fmt.Errorf("no answer: %w", context.Cause(ctx))

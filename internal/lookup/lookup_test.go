@@ -213,7 +213,7 @@ func TestWire(t *testing.T) {
 		{"no name", `{"namespace":"a"}`, `{"error":{"code":"bad-request","message":"want a namespace, a name, and a wait that is not negative"}}`},
 		{"negative wait", `{"namespace":"a","name":"known","waitMs":-1}`, `{"error":{"code":"bad-request","message":"want a namespace, a name, and a wait that is not negative"}}`},
 		{"no JSON", `GET / HTTP/1.1`, `{"error":{"code":"bad-request","message":"invalid character 'G' looking for beginning of value"}}`},
-		{"a line without an end", strings.Repeat("x", maxLine), `{"error":{"code":"bad-request","message":"a line of more than 4194304 bytes"}}`},
+		{"a line without an end", strings.Repeat("x", maxQuestion), `{"error":{"code":"bad-request","message":"a line of more than 8192 bytes"}}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,8 +16,8 @@
 //	<- {"error":{"code":"wait-expired","message":"pod default/web-0 did not show up in 9.8s"}}
 //
 // Codes: "wait-expired", the pod did not show up; "bad-request", the question cannot be read;
-// "internal", anything else. Either side ignores keys that it does not know, and neither sends a line of
-// more than 4 MiB.
+// "internal", anything else. Either side ignores keys that it does not know. A question has at most 8 KiB,
+// an answer 4 MiB. A server that is stopped hangs up without an answer, and the client asks the next one.
 package lookup
 
 import (
@@ -33,8 +33,12 @@ import (
 // DefaultSocket is where ipamd listens unless "socket" says otherwise.
 const DefaultSocket = "/run/flock/ipamd.sock"
 
-// maxLine bounds a line of either side: annotations hold 256 KiB at most, JSON may need six bytes for one.
-const maxLine = 4 << 20
+const (
+	// maxQuestion bounds what a client can make the server hold.
+	maxQuestion = 8 << 10
+	// maxAnswer is far above the 256 KiB that annotations hold at most, of which JSON may need six bytes for one.
+	maxAnswer = 4 << 20
+)
 
 // ErrWaitExpired tells that the pod did not show up within the wait.
 var ErrWaitExpired = errors.New("the pod did not show up in time")
@@ -84,12 +88,13 @@ func writeLine(w io.Writer, v any) error {
 	return err
 }
 
-// readLine decodes one line into v. A stream that ends within the line, or before it, is [io.ErrUnexpectedEOF].
-func readLine(r io.Reader, v any) error {
-	line, err := bufio.NewReader(io.LimitReader(r, maxLine)).ReadBytes('\n')
+// readLine decodes one line of at most limit bytes into v. A stream that ends within the line, or before it,
+// is [io.ErrUnexpectedEOF].
+func readLine(r io.Reader, limit int64, v any) error {
+	line, err := bufio.NewReader(io.LimitReader(r, limit)).ReadBytes('\n')
 	if err == io.EOF {
-		if len(line) == maxLine {
-			return fmt.Errorf("a line of more than %d bytes", maxLine)
+		if int64(len(line)) == limit {
+			return fmt.Errorf("a line of more than %d bytes", limit)
 		}
 		return io.ErrUnexpectedEOF
 	}

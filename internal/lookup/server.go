@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"time"
 
@@ -16,8 +15,10 @@ import (
 const (
 	// readTime bounds how long a client may take to put its question.
 	readTime = 5 * time.Second
+	// writeTime bounds how long a client may take to read its answer.
+	writeTime = 5 * time.Second
 	// maxWait bounds what a client may ask the server to wait.
-	maxWait = time.Minute
+	maxWait = 15 * time.Second
 )
 
 // Handler finds a pod; an empty UID matches any pod of the name. It looks first and waits then: its
@@ -25,31 +26,41 @@ const (
 // [ErrWaitExpired], or the context's own error, tells the client that the pod did not show up.
 type Handler func(context.Context, cni.Pod) (Answer, error)
 
-// Serve answers the one question of a connection and closes it. It returns the error of the connection,
-// not the one that the handler answered with.
+// Serve answers the one question of a connection and closes it; when the context ends it closes without an
+// answer. It returns the error of the connection, not the one that the handler answered with.
 func Serve(ctx context.Context, conn net.Conn, handle Handler) error {
 	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	var line questionLine
 	if err := conn.SetReadDeadline(time.Now().Add(readTime)); err != nil {
 		return err
 	}
-	if err := readLine(conn, &line); err != nil {
-		return errors.Join(err, writeLine(conn, failed(codeBadRequest, err)))
+	if err := readLine(conn, maxQuestion, &line); err != nil {
+		return errors.Join(err, send(conn, failed(codeBadRequest, err)))
 	}
 	if line.Namespace == "" || line.Name == "" || line.WaitMS < 0 {
-		return writeLine(conn, failed(codeBadRequest, errors.New("want a namespace, a name, and a wait that is not negative")))
+		return send(conn, failed(codeBadRequest, errors.New("want a namespace, a name, and a wait that is not negative")))
 	}
-	wait := time.Duration(min(line.WaitMS, maxWait.Milliseconds())) * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
+	found := find(ctx, conn, line, handle)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return send(conn, found)
+}
+
+// find lets the handler wait as long as the client does.
+func find(ctx context.Context, conn net.Conn, line questionLine, handle Handler) answerLine {
+	wait := time.Duration(min(line.WaitMS, maxWait.Milliseconds())) * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	go func() {
-		io.Copy(io.Discard, conn) // returns when the client hangs up, or when Serve closes
+		conn.Read(make([]byte, 1)) // nothing comes: it returns when the client hangs up, or when Serve closes
 		cancel()
 	}()
-	return writeLine(conn, reply(handle(ctx, line.Pod)))
+	return reply(handle(ctx, line.Pod))
 }
 
 func reply(answer Answer, err error) answerLine {
@@ -64,4 +75,11 @@ func reply(answer Answer, err error) answerLine {
 
 func failed(code string, err error) answerLine {
 	return answerLine{Error: &errorLine{Code: code, Message: fmt.Sprint(err)}}
+}
+
+func send(conn net.Conn, line answerLine) error {
+	if err := conn.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return err
+	}
+	return writeLine(conn, line)
 }
