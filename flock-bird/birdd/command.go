@@ -65,7 +65,7 @@ func checkTable(table uint32) error {
 
 func newRun() *cobra.Command {
 	var o daemon.Options
-	var passwords string
+	var config, passwords string
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Follow the NodeConfig until stopped",
@@ -74,12 +74,16 @@ func newRun() *cobra.Command {
 			if err := checkTable(o.Table); err != nil {
 				return err
 			}
-			o.PasswordDir = password.Dir(passwords)
+			file, err := source.Open(config)
+			if err != nil {
+				return err
+			}
+			o.Source, o.Passwords = file, password.Dir(passwords)
 			o.Log = slog.New(slog.NewJSONHandler(c.OutOrStdout(), nil))
 			return daemon.Run(c.Context(), o)
 		},
 	}
-	configFlag(c, &o.ConfigFile)
+	configFlag(c, &config)
 	stateDirFlag(c, &o.StateDir)
 	passwordDirFlag(c, &passwords)
 	tableFlag(c, &o.Table)
@@ -108,7 +112,7 @@ func newRender() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			secrets, errs := password.Dir(passwords).ReadAll(config)
+			secrets, errs := password.Dir(passwords).ReadAll(c.Context(), config)
 			for peer, err := range errs {
 				fmt.Fprintf(c.ErrOrStderr(), "birdd: peer %s is left out: %v\n", peer, err)
 			}

@@ -22,10 +22,10 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/watch"
-	"flock.fritzlab.net/flock/internal/filewatch"
 	"flock.fritzlab.net/flock/internal/hint"
 	"flock.fritzlab.net/flock/internal/rebuild"
 	"flock.fritzlab.net/flock/internal/rtnl"
@@ -34,12 +34,11 @@ import (
 
 // Options say where everything is.
 type Options struct {
-	// ConfigFile is the NodeConfig, BirdConf the file that BIRD reads; empty where another speaker
-	// reads the announcement table.
-	ConfigFile, BirdConf string
-	StateDir             string
-	// PasswordDir may be empty where no peer has a password.
-	PasswordDir password.Dir
+	Source    source.Source
+	Passwords Passwords
+	// BirdConf is the file that BIRD reads, empty where another speaker reads the announcement table.
+	BirdConf string
+	StateDir string
 	// Table is the announcement table.
 	Table uint32
 	// Patience is how long a new configuration may be without a session where there was one before.
@@ -49,12 +48,19 @@ type Options struct {
 	Log    *slog.Logger
 }
 
+// Passwords brings the passwords of sessions.
+type Passwords interface {
+	// ReadAll returns the passwords of a NodeConfig's peers, by peer, and why the others cannot be read; an
+	// error that matches [password.ErrPending] tells that this may change in a moment.
+	ReadAll(context.Context, *v1alpha1.Config) (map[string]password.Password, map[string]error)
+}
+
 // daemon is what the tasks share.
 type daemon struct {
 	Options
 	problems  *problems
 	config    atomic.Pointer[v1alpha1.Config]
-	files     task.Trigger // the NodeConfig's file may have changed
+	sourced   task.Trigger // the NodeConfig may have changed
 	summaries task.Trigger // the summaries may differ from the NodeConfig's
 	deaths    task.Trigger // a link has died by which addresses were announced
 	speaker   *speaker
@@ -81,7 +87,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	d.takeConfig() // so that no other task begins with nothing to do
-	o.Log.Info("birdd runs", "config", o.ConfigFile, "birdConf", o.BirdConf, "stateDir", o.StateDir, "table", o.Table)
+	o.Log.Info("birdd runs", "birdConf", o.BirdConf, "stateDir", o.StateDir, "table", o.Table)
 	return task.Run(ctx, tasks...)
 }
 
@@ -108,9 +114,9 @@ func newDaemon(o Options, handle *netlink.Handle) *daemon {
 	if o.BirdConf != "" {
 		needs = append(needs, areaBird)
 	}
-	d := &daemon{Options: o, problems: newProblems(o.Log, o.StateDir, needs), files: task.NewTrigger(), summaries: task.NewTrigger(), deaths: task.NewTrigger()}
+	d := &daemon{Options: o, problems: newProblems(o.Log, o.StateDir, needs), sourced: task.NewTrigger(), summaries: task.NewTrigger(), deaths: task.NewTrigger()}
 	d.speaker = &speaker{
-		log: o.Log, problems: d.problems, config: d.config.Load, passwords: o.PasswordDir, table: o.Table,
+		log: o.Log, problems: d.problems, config: d.config.Load, passwords: o.Passwords, table: o.Table,
 		own: func() ([]netip.Addr, error) { return watch.Addresses(handle) },
 		loader: &reload.Loader{
 			File: o.BirdConf, Socket: filepath.Join(o.StateDir, status.ControlSocket), Patience: o.Patience, Now: time.Now,
@@ -122,10 +128,6 @@ func newDaemon(o Options, handle *netlink.Handle) *daemon {
 
 // tasks opens what can fail for good before anything runs.
 func (d *daemon) tasks(ctx context.Context, keeper *summary.Keeper) ([]task.Task, error) {
-	files, err := filewatch.Watch(d.ConfigFile)
-	if err != nil {
-		return nil, err
-	}
 	kernel, err := watch.Open(d.Table)
 	if err != nil {
 		return nil, err
@@ -136,7 +138,7 @@ func (d *daemon) tasks(ctx context.Context, keeper *summary.Keeper) ([]task.Task
 		return nil, err
 	}
 	tasks := []task.Task{
-		task.Func("config file", func(ctx context.Context) error { return files.Run(ctx, d.files.Fire) }),
+		task.Func("source", func(ctx context.Context) error { return d.Source.Run(ctx, d.sourced.Fire) }),
 		task.Func("config", d.keepConfig),
 		task.Func("kernel", kernel.Run),
 		task.Func("hints", func(ctx context.Context) error { return d.takeHints(ctx, hints) }),

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -32,7 +33,7 @@ type speaker struct {
 	problems  *problems
 	config    func() *v1alpha1.Config
 	own       func() ([]netip.Addr, error)
-	passwords password.Dir
+	passwords Passwords
 	table     uint32
 	loader    *reload.Loader
 
@@ -61,7 +62,7 @@ func (s *speaker) keep(ctx context.Context) {
 		return
 	}
 	if s.outdated.Swap(false) || time.Since(s.rendered) >= renderInterval {
-		if err := s.render(config); err != nil {
+		if err := s.render(ctx, config); err != nil {
 			s.outdated.Store(true)
 			s.problems.set(areaBird, err)
 			return
@@ -80,12 +81,16 @@ func (s *speaker) keep(ctx context.Context) {
 	s.problems.set(areaBird, err)
 }
 
-func (s *speaker) render(config *v1alpha1.Config) error {
+func (s *speaker) render(ctx context.Context, config *v1alpha1.Config) error {
 	own, err := s.own()
 	if err != nil {
 		return err
 	}
-	in := birdconf.Input{Config: config, Table: s.table, Own: own, Passwords: s.readPasswords(config)}
+	passwords, err := s.readPasswords(ctx, config)
+	if err != nil {
+		return err
+	}
+	in := birdconf.Input{Config: config, Table: s.table, Own: own, Passwords: passwords}
 	conf, err := birdconf.Render(in)
 	if err != nil {
 		return err
@@ -95,14 +100,23 @@ func (s *speaker) render(config *v1alpha1.Config) error {
 	return nil
 }
 
-// readPasswords returns the passwords that can be read. A peer is not rendered without its own.
-func (s *speaker) readPasswords(config *v1alpha1.Config) map[string]password.Password {
-	passwords, errs := s.passwords.ReadAll(config)
-	var names []string
+// readPasswords returns the passwords that can be read. A peer is not rendered without its own. While
+// nobody can say what one is, nothing is rendered: the session that may run with it is not to end for that.
+func (s *speaker) readPasswords(ctx context.Context, config *v1alpha1.Config) (map[string]password.Password, error) {
+	passwords, errs := s.passwords.ReadAll(ctx, config)
+	var leftOut []string
+	var pending []error
 	for peer, err := range errs {
-		names = append(names, peer)
+		if errors.Is(err, password.ErrPending) {
+			pending = append(pending, fmt.Errorf("wait for peer %s: %w", peer, err))
+			continue
+		}
+		leftOut = append(leftOut, peer)
 		s.problems.set(areaPeer(peer), fmt.Errorf("left out: %w", err))
 	}
-	s.problems.keepPeers(names)
-	return passwords
+	if len(pending) > 0 {
+		return nil, errors.Join(pending...)
+	}
+	s.problems.keepPeers(leftOut)
+	return passwords, nil
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"time"
 
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
 	"flock.fritzlab.net/flock/internal/hint"
 	"flock.fritzlab.net/flock/internal/task"
@@ -25,12 +24,12 @@ const (
 )
 
 func (d *daemon) keepConfig(ctx context.Context) error {
-	return task.Loop(ctx, d.files, configRest, compareInterval, func(context.Context) { d.takeConfig() })
+	return task.Loop(ctx, d.sourced, configRest, compareInterval, func(context.Context) { d.takeConfig() })
 }
 
 // takeConfig takes over a valid NodeConfig. An invalid one changes nothing.
 func (d *daemon) takeConfig() {
-	config, err := source.Read(d.ConfigFile)
+	config, err := d.Source.Read()
 	d.problems.set(areaNodeConfig, err)
 	if err != nil {
 		return

@@ -4,6 +4,7 @@
 package password
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -54,6 +55,31 @@ func (p Password) MarshalText() ([]byte, error) { return []byte("[password]"), n
 // LogValue hides the password from slog.
 func (p Password) LogValue() slog.Value { return slog.StringValue("[password]") }
 
+// ErrPending tells that a password may be there and cannot be read yet. It says nothing of the peer: what
+// runs with the password is to stay.
+var ErrPending = errors.New("cannot be read yet")
+
+// ReadAll returns the passwords of a NodeConfig's peers, by peer, and why those that could not be read
+// could not.
+func ReadAll(c *v1alpha1.Config, read func(v1alpha1.SecretKeyRef) (Password, error)) (map[string]Password, map[string]error) {
+	passwords, errs := map[string]Password{}, map[string]error{}
+	if c.BGP == nil {
+		return passwords, errs
+	}
+	for _, peer := range c.BGP.Peers {
+		if peer.Password == nil {
+			continue
+		}
+		p, err := read(*peer.Password)
+		if err != nil {
+			errs[peer.Name] = err
+			continue
+		}
+		passwords[peer.Name] = p
+	}
+	return passwords, errs
+}
+
 // Dir is a directory with one folder a Secret and in it one file a key, as Kubernetes mounts them. The
 // empty Dir holds nothing.
 type Dir string
@@ -71,25 +97,9 @@ func (d Dir) Read(ref v1alpha1.SecretKeyRef) (Password, error) {
 	return p, nil
 }
 
-// ReadAll returns the passwords of a NodeConfig's peers, by peer, and why those that could not be read
-// could not.
-func (d Dir) ReadAll(c *v1alpha1.Config) (map[string]Password, map[string]error) {
-	passwords, errs := map[string]Password{}, map[string]error{}
-	if c.BGP == nil {
-		return passwords, errs
-	}
-	for _, peer := range c.BGP.Peers {
-		if peer.Password == nil {
-			continue
-		}
-		p, err := d.Read(*peer.Password)
-		if err != nil {
-			errs[peer.Name] = err
-			continue
-		}
-		passwords[peer.Name] = p
-	}
-	return passwords, errs
+// ReadAll is [ReadAll] for the directory; it never waits.
+func (d Dir) ReadAll(_ context.Context, c *v1alpha1.Config) (map[string]Password, map[string]error) {
+	return ReadAll(c, d.Read)
 }
 
 func (d Dir) read(ref v1alpha1.SecretKeyRef) (string, error) {

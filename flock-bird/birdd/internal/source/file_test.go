@@ -22,7 +22,7 @@ func write(t *testing.T, path, text string) {
 
 func TestRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "node.yaml")
-	if _, err := Read(path); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Read(path); !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, ErrAbsent) {
 		t.Errorf("Read of nothing: %v", err)
 	}
 	write(t, path, good)
@@ -30,7 +30,11 @@ func TestRead(t *testing.T) {
 		t.Errorf("Read = %+v, %v", c, err)
 	}
 	write(t, path, strings.Replace(good, "{mtu: 9000}", "{mtu: 1, pools: [{name: x, cidr: y}]}", 1))
-	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), "spec.mtu") || !strings.Contains(err.Error(), "spec.pools[0]") {
+	if _, err := Read(path); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "spec.mtu") || !strings.Contains(err.Error(), "spec.pools[0]") {
 		t.Errorf("Read of two mistakes: %v", err)
+	}
+	write(t, path, "spec: [")
+	if _, err := Read(path); !errors.Is(err, ErrInvalid) || strings.Contains(err.Error(), "invalid: ") {
+		t.Errorf("Read of no YAML: %v", err)
 	}
 }
