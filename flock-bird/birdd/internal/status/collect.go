@@ -145,10 +145,14 @@ func (r *Report) askBIRD(ctx context.Context, socket string) error {
 }
 
 func session(peer string, p birdctl.Protocol) Session {
-	return Session{
+	s := Session{
 		Peer: peer, Protocol: p.Name, Address: p.Neighbor, ASN: p.NeighborASN, State: cmp.Or(p.BGPState, "Down"),
 		Since: p.Since, Received: p.Imported(), Exported: p.Exported(), LastError: p.LastError,
 	}
+	for _, c := range p.Channels {
+		s.Families = append(s.Families, Family{c.Name, c.Imported, c.Exported})
+	}
+	return s
 }
 
 // answered tells whether a session is the passive one of an unnumbered peer that has others.

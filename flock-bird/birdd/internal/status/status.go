@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"flock.fritzlab.net/flock/internal/birdctl"
 )
 
 // The names of files in the state folder.
@@ -60,10 +62,22 @@ type Session struct {
 	State    string     `json:"state"`
 	Since    string     `json:"since"`
 	// Received counts the prefixes that were taken, Exported those that were sent.
-	Received  int    `json:"received"`
-	Exported  int    `json:"exported"`
-	LastError string `json:"lastError,omitempty"`
+	Received int `json:"received"`
+	Exported int `json:"exported"`
+	// Families are those that the session carries, with their part of the counts.
+	Families  []Family `json:"families,omitempty"`
+	LastError string   `json:"lastError,omitempty"`
 }
+
+// Family is one address family of a session, "ipv4" or "ipv6".
+type Family struct {
+	Name     string `json:"name"`
+	Received int    `json:"received"`
+	Exported int    `json:"exported"`
+}
+
+// SinceTime returns Since as a time, and whether it is one.
+func (s Session) SinceTime() (time.Time, bool) { return birdctl.Protocol{Since: s.Since}.SinceTime() }
 
 // Summary is one pool's pair of routes.
 type Summary struct {

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verdict
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+)
+
+// The states of a peer that mean more than themselves.
+const (
+	StateEstablished = "Established"
+	// StateAbsent is that of a peer which BIRD has no session for.
+	StateAbsent = "Absent"
+)
+
+// States are all that a peer can be in.
+var States = []string{"Idle", "Connect", "Active", "OpenSent", "OpenConfirm", StateEstablished, StateAbsent}
+
+// Peers returns how each peer of the NodeConfig is, in its order; none where BIRD cannot be asked. An
+// unnumbered peer with several sessions is as well as the best of them.
+func Peers(s Seen) []v1alpha1.PeerStatus {
+	if s.Config == nil || s.Config.BGP == nil || s.NoBIRD || s.Report == nil || s.Report.BIRD.Error != "" {
+		return nil
+	}
+	peers := make([]v1alpha1.PeerStatus, 0, len(s.Config.BGP.Peers))
+	for _, p := range s.Config.BGP.Peers {
+		var sessions []status.Session
+		for _, one := range s.Report.Sessions {
+			if one.Peer == p.Name {
+				sessions = append(sessions, one)
+			}
+		}
+		peers = append(peers, peer(p.Name, sessions, s.LeftOut[p.Name]))
+	}
+	return peers
+}
+
+func peer(name string, sessions []status.Session, leftOut string) v1alpha1.PeerStatus {
+	if len(sessions) == 0 {
+		return v1alpha1.PeerStatus{Name: name, State: StateAbsent, LastError: cmp.Or(leftOut, "BIRD has not loaded it")}
+	}
+	best := slices.MaxFunc(sessions, func(a, b status.Session) int { return progress(a) - progress(b) })
+	p := v1alpha1.PeerStatus{Name: name, State: stateOf(best), LastError: best.LastError}
+	if since, known := best.SinceTime(); known {
+		p.Since = &metav1.Time{Time: since.Truncate(time.Second)}
+	}
+	for _, one := range sessions {
+		p.PrefixesReceived += int64(one.Received)
+		p.PrefixesExported += int64(one.Exported)
+	}
+	return p
+}
+
+func progress(s status.Session) int { return slices.Index(States, stateOf(s)) }
+
+// stateOf returns the session's state in BGP's words, which are BIRD's but for these.
+func stateOf(s status.Session) string {
+	switch s.State {
+	case "Passive": // it waits for the router to connect
+		return "Active"
+	case "Down", "Close":
+		return "Idle"
+	}
+	return s.State
+}

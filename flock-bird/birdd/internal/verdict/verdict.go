@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package verdict judges how the node announces from what was seen of it: the peers and conditions of
+// NodeConfig.status, and whether the node's pods can be reached at all.
+package verdict
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+)
+
+// Seen is what there is to judge by.
+type Seen struct {
+	// Config is the NodeConfig that birdd goes by, nil before the first valid one.
+	Config *v1alpha1.Config
+	// ConfigErr is why birdd does not go by the NodeConfig as it is now, BirdErr why BIRD does not.
+	ConfigErr, BirdErr error
+	// LeftOut says by name which peers have no session for want of their password, and why.
+	LeftOut map[string]string
+	// NoBIRD tells that another speaker reads the announcement table, whose sessions nobody knows.
+	NoBIRD bool
+	// Report is nil before the first look.
+	Report *status.Report
+}
+
+// The reasons of conditions.
+const (
+	ReasonEstablished     = "AllEstablished"
+	ReasonPeersDown       = "PeersDown"
+	ReasonNoPeers         = "NoPeers"
+	ReasonAnnounced       = "SummariesAnnounced"
+	ReasonNotAnnounced    = "SummariesNotAnnounced"
+	ReasonInvalid         = "InvalidNodeConfig"
+	ReasonRefused         = "ConfigurationNotLoaded"
+	ReasonBIRDUnreachable = "BIRDUnreachable"
+	ReasonNotYet          = "NotYetKnown"
+	ReasonReady           = "EverythingTrue"
+)
+
+// maxMessage bounds a condition's message, in bytes: a NodeConfig may be wrong in many places.
+const maxMessage = 1024
+
+// Conditions returns Established, Announced and, from them and PoolsReady as ipamd judges it, Ready.
+// poolsReady may be nil.
+func Conditions(s Seen, poolsReady *metav1.Condition) []metav1.Condition {
+	if poolsReady == nil {
+		poolsReady = condition(v1alpha1.ConditionPoolsReady, metav1.ConditionUnknown, ReasonNotYet, "ipamd has not said")
+	}
+	announced := announced(s)
+	all := []metav1.Condition{*announced}
+	if !s.NoBIRD {
+		all = []metav1.Condition{*established(s), *announced}
+	}
+	return append(all, *ready(append(slices.Clone(all), *poolsReady)))
+}
+
+func condition(kind string, is metav1.ConditionStatus, reason, message string) *metav1.Condition {
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage-len("…")], "") + "…"
+	}
+	return &metav1.Condition{Type: kind, Status: is, Reason: reason, Message: message}
+}
+
+// unknown returns why nothing can be said of sessions and announcements, nil if it can.
+func unknown(kind string, s Seen) *metav1.Condition {
+	switch {
+	case s.Report == nil || s.Config == nil && s.ConfigErr == nil:
+		return condition(kind, metav1.ConditionUnknown, ReasonNotYet, "birdd has just started")
+	case s.Config == nil:
+		return condition(kind, metav1.ConditionFalse, reasonOf(s.ConfigErr), s.ConfigErr.Error())
+	case !s.NoBIRD && s.Report.BIRD.Error != "":
+		return condition(kind, metav1.ConditionUnknown, ReasonBIRDUnreachable, s.Report.BIRD.Error)
+	}
+	return nil
+}
+
+func reasonOf(configErr error) string {
+	if errors.Is(configErr, source.ErrInvalid) {
+		return ReasonInvalid
+	}
+	return ReasonNotYet
+}
+
+// established is true when every peer has a session.
+func established(s Seen) *metav1.Condition {
+	const kind = v1alpha1.ConditionEstablished
+	if c := unknown(kind, s); c != nil {
+		return c
+	}
+	peers := Peers(s)
+	var down []string
+	for _, p := range peers {
+		if p.State != StateEstablished {
+			down = append(down, strings.TrimSuffix(p.Name+" is "+p.State+": "+p.LastError, ": "))
+		}
+	}
+	switch {
+	case len(peers) == 0:
+		return condition(kind, metav1.ConditionFalse, ReasonNoPeers, "the NodeConfig that birdd goes by has none")
+	case len(down) == 0:
+		return condition(kind, metav1.ConditionTrue, ReasonEstablished, fmt.Sprintf("%d of %d peers", len(peers), len(peers)))
+	}
+	message := fmt.Sprintf("%d of %d peers; %s", len(peers)-len(down), len(peers), strings.Join(down, "; "))
+	return condition(kind, metav1.ConditionFalse, ReasonPeersDown, message)
+}
+
+// announced is true when the node announces what its NodeConfig says, and not an earlier one.
+func announced(s Seen) *metav1.Condition {
+	const kind = v1alpha1.ConditionAnnounced
+	if c := unknown(kind, s); c != nil {
+		return c
+	}
+	switch {
+	case errors.Is(s.ConfigErr, source.ErrInvalid):
+		return condition(kind, metav1.ConditionFalse, ReasonInvalid, "birdd keeps to the NodeConfig before this one: "+s.ConfigErr.Error())
+	case s.BirdErr != nil:
+		return condition(kind, metav1.ConditionFalse, ReasonRefused, s.BirdErr.Error())
+	}
+	if missing := unannounced(s); len(missing) > 0 {
+		return condition(kind, metav1.ConditionFalse, ReasonNotAnnounced, strings.Join(missing, "; "))
+	}
+	return condition(kind, metav1.ConditionTrue, ReasonAnnounced, fmt.Sprintf("%d of %d pools", len(s.Config.Pools), len(s.Config.Pools)))
+}
+
+// ready is true when all the others are, and else says what the first is that is not.
+func ready(others []metav1.Condition) *metav1.Condition {
+	for _, is := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} {
+		for _, c := range others {
+			if c.Status == is {
+				return condition(v1alpha1.ConditionReady, metav1.ConditionFalse, c.Reason, c.Type+": "+c.Message)
+			}
+		}
+	}
+	return condition(v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady, "the node announces its pools to every peer")
+}
+
+// unannounced returns which pools no peer was told of, and why.
+func unannounced(s Seen) []string {
+	var missing []string
+	for _, p := range s.Config.Pools {
+		i := slices.IndexFunc(s.Report.Summaries, func(one status.Summary) bool { return one.Prefix == p.Prefix })
+		switch {
+		case i < 0 || !s.Report.Summaries[i].Announced:
+			missing = append(missing, p.Prefix.String()+" is not in the announcement table")
+		case !s.NoBIRD && len(s.Report.Summaries[i].SentTo) == 0:
+			missing = append(missing, p.Prefix.String()+" was sent to no peer")
+		}
+	}
+	return missing
+}
+
+// Reachable tells whether the routers know the way to the node's pods: each summary is in the announcement
+// table and was sent to a peer, or nothing is to be announced. The text says which, or what is missing. It
+// must not be asked before there is a report and a NodeConfig.
+func Reachable(s Seen) (bool, string) {
+	switch missing := unannounced(s); {
+	case s.Config.BGP == nil:
+		return true, "its NodeConfig has no BGP"
+	case !s.NoBIRD && s.Report.BIRD.Error != "":
+		return false, s.Report.BIRD.Error
+	case len(missing) > 0:
+		return false, strings.Join(missing, "; ")
+	}
+	return true, "every pool is announced"
+}
