@@ -35,11 +35,12 @@ func check(_ context.Context, req *cni.Request[config]) error {
 	if err := have.Differs(wanted); err != nil {
 		return cni.Wrap(cni.CodeCheckMismatch, fmt.Errorf("check: %w", err))
 	}
-	return cni.Wrap(cni.CodeCheckMismatch, s.checkRoutes(wanted))
+	return cni.Wrap(cni.CodeCheckMismatch, s.checkRoutes(have))
 }
 
 // checkRoutes looks for the routes that announce. One more than is needed is no difference: birdd
-// announces anycast addresses, and withdraws what a new summary covers.
+// announces anycast addresses while their pod is ready, and withdraws what a new summary covers. Whether
+// anycast addresses are birdd's matter was decided at ADD and is in the claim.
 func (s *speaker) checkRoutes(c claim.Claim) error {
 	expected, err := s.expected(c)
 	if err != nil {

@@ -60,7 +60,7 @@ func (s *speaker) claim(req *cni.Request[config]) (claim.Claim, error) {
 	if err != nil {
 		return claim.Claim{}, err
 	}
-	c.Pod, c.Netns, c.Table = req.Pod, req.Netns, s.conf.table
+	c.Pod, c.Netns, c.Table, c.Immediate = req.Pod, req.Netns, s.conf.table, s.conf.immediate
 	return c, nil
 }
 
@@ -100,7 +100,7 @@ func (s *speaker) announce(c claim.Claim) error {
 // expected returns the addresses that need a route of their own from the beginning.
 func (s *speaker) expected(c claim.Claim) ([]netip.Addr, error) {
 	addrs, err := s.board.Uncovered(c.Table, c.Unicast)
-	if s.conf.immediate {
+	if c.Immediate {
 		addrs = slices.Concat(addrs, c.Anycast)
 	}
 	return addrs, err

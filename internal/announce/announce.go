@@ -137,6 +137,25 @@ func (b *Board) Announced(c claim.Claim) ([]netip.Addr, error) {
 	return announced, err
 }
 
+// Announcements are the routes that announced single addresses at one moment.
+type Announcements map[rtnl.Route]bool
+
+// Announcements returns those of every table.
+func (b *Board) Announcements() (Announcements, error) {
+	routes, err := b.conn.Routes(unix.AF_UNSPEC, rtnl.Route{Type: unix.RTN_UNICAST, Proto: rtnl.ProtoAnnounce})
+	if err != nil {
+		return nil, fmt.Errorf("look for announced addresses: %w", err)
+	}
+	all := make(Announcements, len(routes))
+	for _, r := range routes {
+		all[r] = true
+	}
+	return all, nil
+}
+
+// Has tells whether the claim's address was announced by its link.
+func (all Announcements) Has(c claim.Claim, addr netip.Addr) bool { return all[route(c, addr)] }
+
 // Uncovered returns those of the addresses that no summary of the table covers. It asks the kernel, which
 // filters: 50,000 device routes in the table cost it 0.6 ms with IPv4 and 8 ms with IPv6, a thousand of
 // them less than 0.05 ms.

@@ -27,6 +27,9 @@ type Claim struct {
 	// Unicast addresses are this attachment's alone, Anycast ones it may share.
 	Unicast []netip.Addr `json:"unicast,omitempty"`
 	Anycast []netip.Addr `json:"anycast,omitempty"`
+	// Immediate tells that flock-bird announces the anycast addresses itself, from ADD to DEL: they do not
+	// wait for the pod to be ready, and nobody withdraws them before.
+	Immediate bool `json:"immediate,omitempty"`
 }
 
 // Addresses returns all addresses of the claim, unicast first.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -16,7 +17,7 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-// Anycast is the route of one address to the devices that have it. Two that join at once must not do
+// Anycast is the route of one address to devices that have it. There may be one of each metric. Two that join at once must not do
 // so for the same address: the caller holds a lock. Leaving, and the death of a device, need none.
 type Anycast struct {
 	Conn   *rtnl.Conn
@@ -50,14 +51,21 @@ func (a Anycast) join(link int) error {
 	if err != nil {
 		return err
 	}
-	if r := routes[0]; r.Dst == cni.HostPrefix(a.Addr) && a.owns(r) {
-		return a.enlarge(r.Group, link)
+	if a.owns(routes[0]) {
+		return a.enlarge(routes[0].Group, link)
 	}
 	return a.begin(link)
 }
 
+// owns tells whether the route is the one that is a. The kernel names the device of a group of one.
 func (a Anycast) owns(r rtnl.Route) bool {
-	return r.Group != 0 && r.Proto == a.Proto && r.Table == a.Table
+	r.Link = 0
+	return r.Group != 0 && r == a.route(r.Group)
+}
+
+func (a Anycast) route(group uint32) rtnl.Route {
+	return rtnl.Route{Dst: cni.HostPrefix(a.Addr), Table: a.Table, Type: unix.RTN_UNICAST,
+		Proto: a.Proto, Metric: a.Metric, Group: group}
 }
 
 // enlarge adds the device to the group that the address is routed through.
@@ -91,22 +99,20 @@ func (a Anycast) begin(link int) error {
 	if group.ID, err = a.addGroup(group); err != nil {
 		return err
 	}
-	route := rtnl.Route{Dst: cni.HostPrefix(a.Addr), Table: a.Table, Type: unix.RTN_UNICAST,
-		Proto: a.Proto, Metric: a.Metric, Group: group.ID}
-	err = a.Conn.AddRoute(route)
+	err = a.Conn.AddRoute(a.route(group.ID))
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
 	if err := Delete(a.Conn, group.ID); err != nil {
 		return err
 	}
-	return a.joinHidden(route, link)
+	return a.joinHidden(link)
 }
 
-// joinHidden joins a route that exists although the look-up did not show it, because a policy rule
-// leads this node's own packets elsewhere.
-func (a Anycast) joinHidden(route rtnl.Route, link int) error {
-	incumbent, found, err := a.Conn.Incumbent(route)
+// joinHidden joins a route that exists although the look-up did not show it, because a better one, or
+// a policy rule, leads this node's own packets elsewhere.
+func (a Anycast) joinHidden(link int) error {
+	incumbent, found, err := a.Conn.Incumbent(a.route(0))
 	switch {
 	case err != nil:
 		return err
@@ -118,8 +124,55 @@ func (a Anycast) joinHidden(route rtnl.Route, link int) error {
 	return a.enlarge(incumbent.Group, link)
 }
 
-// Leave takes the device out of those that the address is routed to; with the last one the kernel
-// removes the group and the route. A device that is not among them, or is gone, is not an error.
+// Drop takes the device out of the route of a's metric and leaves it in those of other metrics; with the
+// last device the route goes. A device that is not among them, or is gone, is not an error. Like Join it
+// is for callers that hold a lock.
+func (a Anycast) Drop(link int) (err error) {
+	for range tries {
+		err = a.drop(link)
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("route %s to one device less: %w", a.Addr, err)
+	}
+	return nil
+}
+
+func (a Anycast) drop(link int) error {
+	route, found, err := a.find()
+	if err != nil || !found {
+		return err
+	}
+	groups, err := Get(a.Conn, route.Group)
+	if err != nil {
+		return err
+	}
+	group := groups[0]
+	own, err := a.own(group.Members, link)
+	if err != nil || len(own) == 0 {
+		return err
+	}
+	group.Members = slices.DeleteFunc(group.Members, func(id uint32) bool { return slices.Contains(own, id) })
+	if len(group.Members) == 0 {
+		return Delete(a.Conn, group.ID)
+	}
+	return Replace(a.Conn, group)
+}
+
+// find returns the route that is a, and whether there is one.
+func (a Anycast) find() (rtnl.Route, bool, error) {
+	routes, err := a.Conn.Lookup(a.Addr)
+	if err != nil || a.owns(routes[0]) {
+		return routes[0], err == nil, err
+	}
+	r, found, err := a.Conn.Incumbent(a.route(0))
+	return r, found && a.owns(r), err
+}
+
+// Leave takes the device out of every route of the address, whatever its metric; with the last one the
+// kernel removes the group and the route. A device that is not among them, or is gone, is not an error.
 func (a Anycast) Leave(link int) error {
 	ids, err := a.reached(link)
 	if err != nil {

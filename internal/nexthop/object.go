@@ -67,6 +67,25 @@ func List(c *rtnl.Conn) ([]Object, error) {
 	return rtnl.List(c, rtnl.NewRequest("list", "nexthops", unix.RTM_GETNEXTHOP, 0, header{}), parse)
 }
 
+// Groups returns the indices of the links that each nexthop group leads to, by the group's ID.
+func Groups(c *rtnl.Conn) (map[uint32][]int, error) {
+	objects, err := List(c)
+	if err != nil {
+		return nil, err
+	}
+	link := map[uint32]int{}
+	for _, o := range objects {
+		link[o.ID] = o.Link
+	}
+	groups := map[uint32][]int{}
+	for _, o := range objects {
+		for _, id := range o.Members {
+			groups[o.ID] = append(groups[o.ID], link[id])
+		}
+	}
+	return groups, nil
+}
+
 // Get returns the objects with the IDs, the zero Object for an ID that none has.
 func Get(c *rtnl.Conn, ids ...uint32) ([]Object, error) {
 	answers, err := c.Ask(requests("look up nexthop", unix.RTM_GETNEXTHOP, ids)...)

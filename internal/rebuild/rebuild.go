@@ -73,7 +73,7 @@ type collector struct {
 }
 
 func allocations(conn *rtnl.Conn, links map[int]cni.Attachment) ([]store.Allocation, error) {
-	members, err := groups(conn)
+	members, err := nexthop.Groups(conn)
 	if err != nil {
 		return nil, err
 	}
@@ -115,28 +115,10 @@ func (c collector) learn(link int, change func(*store.Allocation)) {
 func (c collector) list() []store.Allocation {
 	byName := func(a, b store.Allocation) int { return strings.Compare(a.Attachment.String(), b.Attachment.String()) }
 	list := slices.SortedFunc(maps.Values(c.found), byName)
-	for _, alloc := range list {
+	for i, alloc := range list {
 		slices.SortFunc(alloc.Addresses, netip.Addr.Compare)
 		slices.SortFunc(alloc.Anycast, netip.Addr.Compare)
+		list[i].Anycast = slices.Compact(alloc.Anycast) // those of ready pods have a second route
 	}
 	return list
-}
-
-// groups returns the links that each nexthop group leads to.
-func groups(conn *rtnl.Conn) (map[uint32][]int, error) {
-	objects, err := nexthop.List(conn)
-	if err != nil {
-		return nil, err
-	}
-	link := map[uint32]int{}
-	for _, o := range objects {
-		link[o.ID] = o.Link
-	}
-	members := map[uint32][]int{}
-	for _, o := range objects {
-		for _, id := range o.Members {
-			members[o.ID] = append(members[o.ID], link[id])
-		}
-	}
-	return members, nil
 }

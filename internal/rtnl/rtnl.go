@@ -24,6 +24,9 @@ const (
 	// kernel gives an IPv6 route without one, so that a local pod wins over the router's path to it.
 	// Anycast routes in TableAnnounce, which nothing forwards by, add their link's index.
 	Metric = 16
+	// MetricReady is the priority of the route of an anycast address to those of its pods that are ready: the
+	// kernel prefers it to the route to all of them, and falls back to that when the last of them is gone.
+	MetricReady = 8
 	// LinkGroup is the link group of every host-side pod link.
 	LinkGroup = 7273
 )

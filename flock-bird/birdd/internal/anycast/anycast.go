@@ -31,8 +31,8 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-// The rhythm of the comparisons of everything: every interval, and rest after one that failed or that may
-// have come too early.
+// The rhythm of the comparisons of everything: every interval, at once when something was missed, and never
+// two within rest.
 const (
 	interval = 30 * time.Second
 	rest     = time.Second
@@ -110,39 +110,38 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // work does what there is to do, one thing after another.
 func (k *Keeper) work(ctx context.Context) {
+	var compared time.Time
 	timer := time.NewTimer(0) // of the next comparison
 	defer timer.Stop()
 	for {
-		var err error
-		next := interval
 		select {
 		case <-ctx.Done():
 			return
-		case <-k.early:
-			err = k.compare()
-		case <-timer.C:
-			err = k.compare()
 		case <-k.queue.ready:
-			var soon bool
-			soon, err = k.handle(k.queue.take())
-			if err == nil && !soon {
-				k.Changed()
-				continue // the next comparison stays where it is
+			if !k.handle(k.queue.take()) {
+				timer.Reset(time.Until(compared.Add(rest)))
 			}
-			next = rest
+			k.Changed()
+			continue
+		case <-k.early:
+		case <-timer.C:
 		}
+		err := k.compare()
+		compared = time.Now()
+		k.Problem(err)
+		k.Changed()
+		next := interval
 		if err != nil {
 			next = rest
 		}
-		k.Problem(err)
-		k.Changed()
 		timer.Reset(next)
 	}
 }
 
-// handle does what was queued. It tells whether a comparison of everything should follow soon.
-func (k *Keeper) handle(items []item) (soon bool, err error) {
+// handle does what was queued, and tells whether nothing is left that only a comparison of everything finds.
+func (k *Keeper) handle(items []item) bool {
 	var errs []error
+	whole := true
 	for _, it := range items {
 		if it.pod == "" {
 			errs = append(errs, k.learn(it.attachment), k.settle(it.attachment))
@@ -151,7 +150,11 @@ func (k *Keeper) handle(items []item) (soon bool, err error) {
 		for _, a := range k.index.of(it.pod) {
 			errs = append(errs, k.settle(a))
 		}
-		soon = soon || k.missing(it.pod)
+		whole = whole && !k.missing(it.pod)
 	}
-	return soon, errors.Join(errs...)
+	err := errors.Join(errs...)
+	if err != nil {
+		k.Problem(err)
+	}
+	return whole && err == nil
 }

@@ -43,7 +43,7 @@ func (k *Keeper) prefer(a cni.Attachment, addr netip.Addr, wanted bool) error {
 	}
 	err = ready.Join(c.LinkIndex)
 	if err != nil {
-		if _, gone := k.Conn.LinkName(c.LinkIndex); errors.Is(gone, unix.ENODEV) || errors.Is(gone, unix.ENXIO) {
+		if _, gone := k.Conn.LinkName(c.LinkIndex); errors.Is(gone, unix.ENODEV) {
 			return errGone
 		}
 	}
