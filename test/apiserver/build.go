@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"flock.fritzlab.net/flock/test/build"
+)
+
+// programs are what the multi-call program is, by the names that it is started with.
+var programs = []string{"etcd", "kube-apiserver", "kubectl"}
+
+// Build returns the folder of etcd, kube-apiserver and kubectl. It is below the user's cache folder and built
+// when it is not there, which takes minutes and says so on stderr; processes that want it at once take turns.
+func Build(ctx context.Context) (string, error) {
+	root, err := build.Root()
+	if err != nil {
+		return "", err
+	}
+	module := filepath.Join(root, "test", "apiserver", "binaries")
+	key, err := hash(filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum"), filepath.Join(module, "controlplane", "main.go"))
+	if err != nil {
+		return "", err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("build the API server: %w", err)
+	}
+	dir := filepath.Join(cache, "flock", "controlplane-"+key)
+	if exists(dir) {
+		return dir, nil
+	}
+	unlock, err := lock(filepath.Join(cache, "flock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if exists(dir) {
+		return dir, nil
+	}
+	return dir, compile(ctx, module, dir)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// hash names what the files and the compiler make.
+func hash(files ...string) (string, error) {
+	sum := sha256.New()
+	fmt.Fprintln(sum, runtime.Version(), runtime.GOARCH)
+	for _, path := range files {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return "", fmt.Errorf("build the API server: %w", err)
+		}
+		sum.Write(content)
+	}
+	return fmt.Sprintf("%.6x", sum.Sum(nil)), nil
+}
+
+// lock makes the folder and returns what lets the next process in.
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("build the API server: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("build the API server: %w", err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", file.Name(), err), file.Close())
+	}
+	return func() { file.Close() }, nil
+}
+
+// compile makes dir whole or not at all.
+func compile(ctx context.Context, module, dir string) error {
+	fmt.Fprintln(os.Stderr, "building etcd, kube-apiserver and kubectl, once for this version: some minutes")
+	flags, err := versionFlags(ctx, module)
+	if err != nil {
+		return err
+	}
+	partial := dir + ".partial"
+	if err := os.RemoveAll(partial); err != nil {
+		return fmt.Errorf("build the API server: %w", err)
+	}
+	// CGO_ENABLED=0 and -trimpath are the same everywhere, so that the build cache serves every checkout.
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w "+flags, "-o", partial+"/", "./controlplane")
+	cmd.Dir, cmd.Env = module, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the API server: %w\n%s", err, out)
+	}
+	for _, name := range programs {
+		if err := os.Symlink("controlplane", filepath.Join(partial, name)); err != nil {
+			return fmt.Errorf("build the API server: %w", err)
+		}
+	}
+	if err := os.Rename(partial, dir); err != nil {
+		return fmt.Errorf("build the API server: %w", err)
+	}
+	return nil
+}
+
+// versionFlags tells the linker the version that Kubernetes reports; without it that is v0.0.0, which clients
+// and feature gates take for an ancient one.
+func versionFlags(ctx context.Context, module string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
+	cmd.Dir = module
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("find the version of Kubernetes in %s: %w", module, err)
+	}
+	version := strings.TrimSpace(string(out))
+	number := strings.Split(strings.TrimPrefix(version, "v"), ".")
+	var flags []string
+	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
+		for _, value := range []string{"gitVersion=" + version, "gitMajor=" + number[0], "gitMinor=" + number[1], "gitTreeState=clean"} {
+			flags = append(flags, "-X "+pkg+"."+value)
+		}
+	}
+	return strings.Join(flags, " "), nil
+}
