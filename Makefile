@@ -4,6 +4,8 @@ GO ?= go
 # How long each fuzz test runs, and what the benchmark is told ("-quick", "-enforce", "-json FILE").
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
+# The tag of the images.
+TAG ?= dev
 
 PROGRAMS := ./flock-ipam ./flock-ipam/ipamd ./flock-veth ./flock-route \
 	./flock-bird ./flock-bird/birdd ./installer/flock-installer
@@ -15,7 +17,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export CGO_ENABLED := 0
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: help build demo test bench lint fuzz clean packages
+.PHONY: help build image demo test bench lint fuzz clean packages
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -23,9 +25,15 @@ help: ## Print the targets
 build: ## Build the programs into bin/, static and trimmed
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/ $(PROGRAMS)
 
+image: build ## Build the images as OCI archives into bin/image, and where Docker runs into it too. TAG=dev
+	$(GO) run ./deploy/image -tag $(TAG)
+	@if docker version >/dev/null 2>&1; then for target in flock bird; do \
+		docker build --target $$target --tag localhost/flock/$$target:$(TAG) . || exit 1; done; fi
+
 demo: packages ## Show two nodes, a router and pods in namespaces; as root. DEMO_KEEP=1 leaves them up
 	@$(GO) run ./test/demo
 
+test: export MORE := containerd
 test: packages ## Run every test; as root
 	$(GO) tool -modfile=test/lint/tools.mod gotestsum --format pkgname -- -count=1 -timeout 40m ./...
 
@@ -49,4 +57,4 @@ clean: ## Remove what was built
 	rm -rf bin
 
 packages:
-	@test/packages
+	@test/packages $(MORE)
