@@ -49,7 +49,11 @@ func Build(ctx context.Context) (string, error) {
 	if exists(dir) {
 		return dir, nil
 	}
-	return dir, compile(ctx, module, dir)
+	version, err := kubernetesVersion(ctx, module)
+	if err != nil {
+		return "", err
+	}
+	return dir, compile(ctx, module, dir, version)
 }
 
 func exists(path string) bool {
@@ -87,18 +91,14 @@ func lock(dir string) (unlock func(), err error) {
 }
 
 // compile makes dir whole or not at all.
-func compile(ctx context.Context, module, dir string) error {
-	fmt.Fprintln(os.Stderr, "building etcd, kube-apiserver and kubectl, once for this version: some minutes")
-	flags, err := versionFlags(ctx, module)
-	if err != nil {
-		return err
-	}
+func compile(ctx context.Context, module, dir, version string) error {
+	fmt.Fprintf(os.Stderr, "building etcd, kube-apiserver and kubectl %s into %s, once: some minutes\n", version, dir)
 	partial := dir + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
 		return fmt.Errorf("build the API server: %w", err)
 	}
 	// CGO_ENABLED=0 and -trimpath are the same everywhere, so that the build cache serves every checkout.
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w "+flags, "-o", partial+"/", "./controlplane")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w "+versionFlags(version), "-o", partial+"/", "./controlplane")
 	cmd.Dir, cmd.Env = module, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the API server: %w\n%s", err, out)
@@ -114,16 +114,20 @@ func compile(ctx context.Context, module, dir string) error {
 	return nil
 }
 
-// versionFlags tells the linker the version that Kubernetes reports; without it that is v0.0.0, which clients
-// and feature gates take for an ancient one.
-func versionFlags(ctx context.Context, module string) (string, error) {
+// kubernetesVersion returns the one that the module pins.
+func kubernetesVersion(ctx context.Context, module string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
 	cmd.Dir = module
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("find the version of Kubernetes in %s: %w", module, err)
 	}
-	version := strings.TrimSpace(string(out))
+	return strings.TrimSpace(string(out)), nil
+}
+
+// versionFlags tells the linker the version that Kubernetes reports; without it that is v0.0.0, which clients
+// and feature gates take for an ancient one.
+func versionFlags(version string) string {
 	number := strings.Split(strings.TrimPrefix(version, "v"), ".")
 	var flags []string
 	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
@@ -131,5 +135,5 @@ func versionFlags(ctx context.Context, module string) (string, error) {
 			flags = append(flags, "-X "+pkg+"."+value)
 		}
 	}
-	return strings.Join(flags, " "), nil
+	return strings.Join(flags, " ")
 }

@@ -96,7 +96,7 @@ func folder() (dir string, hold *os.File, err error) {
 	}
 	defer read.Close()
 	// The programs may still write while they are killed, so that the first rm finds more than it listed.
-	sweeper := exec.Command("/bin/sh", "-c", `read -r _; until rm -rf "$0" 2>/dev/null; do :; done`, dir)
+	sweeper := exec.Command("/bin/sh", "-c", `read -r _; for n in 1 2 3 4 5; do rm -rf "$0" 2>/dev/null && break; sleep 1; done`, dir)
 	sweeper.Stdin = read
 	sweeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := sweeper.Start(); err != nil {

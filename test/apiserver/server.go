@@ -37,15 +37,14 @@ type Server struct {
 // startLimit bounds how long a program may take to start on a busy machine.
 const startLimit = 2 * time.Minute
 
-// Start returns the server that all tests of this process share; it runs until the process ends. When the test
-// fails, the last lines of the server's logs are part of its output.
+// Start returns the server that all tests of this process share; it runs until the process ends, and is started
+// again where a test left it stopped. When the test fails, the last lines of the server's logs are part of its output.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	s, err := shared()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	s.logFailure(t)
+	s.Resume(t)
 	return s
 }
 
@@ -61,9 +60,7 @@ var shared = sync.OnceValues(func() (*Server, error) {
 func New(t testing.TB) *Server {
 	t.Helper()
 	s, err := launch()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	t.Cleanup(s.end)
 	s.logFailure(t)
 	return s
@@ -181,9 +178,7 @@ func (s *Server) Stop() {
 // Resume starts kube-apiserver again at the same address, and returns when it is ready.
 func (s *Server) Resume(t testing.TB) {
 	t.Helper()
-	if err := s.resume(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	check(t, s.resume(t.Context()))
 }
 
 func (s *Server) running() bool {
