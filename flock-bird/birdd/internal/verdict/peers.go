@@ -4,6 +4,7 @@ package verdict
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -40,6 +41,17 @@ func Peers(s Seen) []v1alpha1.PeerStatus {
 		peers = append(peers, peer(p.Name, sessions, s.LeftOut[p.Name]))
 	}
 	return peers
+}
+
+// Sessions returns how many of the peers are established, "1/2".
+func Sessions(peers []v1alpha1.PeerStatus) string {
+	up := 0
+	for _, p := range peers {
+		if p.State == StateEstablished {
+			up++
+		}
+	}
+	return fmt.Sprintf("%d/%d", up, len(peers))
 }
 
 func peer(name string, sessions []status.Session, leftOut string) v1alpha1.PeerStatus {

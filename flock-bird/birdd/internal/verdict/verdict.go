@@ -31,20 +31,6 @@ type Seen struct {
 	Report *status.Report
 }
 
-// The reasons of conditions.
-const (
-	ReasonEstablished     = "AllEstablished"
-	ReasonPeersDown       = "PeersDown"
-	ReasonNoPeers         = "NoPeers"
-	ReasonAnnounced       = "SummariesAnnounced"
-	ReasonNotAnnounced    = "SummariesNotAnnounced"
-	ReasonInvalid         = "InvalidNodeConfig"
-	ReasonRefused         = "ConfigurationNotLoaded"
-	ReasonBIRDUnreachable = "BIRDUnreachable"
-	ReasonNotYet          = "NotYetKnown"
-	ReasonReady           = "EverythingTrue"
-)
-
 // maxMessage bounds a condition's message, in bytes: a NodeConfig may be wrong in many places.
 const maxMessage = 1024
 
@@ -52,14 +38,10 @@ const maxMessage = 1024
 // poolsReady may be nil.
 func Conditions(s Seen, poolsReady *metav1.Condition) []metav1.Condition {
 	if poolsReady == nil {
-		poolsReady = condition(v1alpha1.ConditionPoolsReady, metav1.ConditionUnknown, ReasonNotYet, "ipamd has not said")
+		poolsReady = condition(v1alpha1.ConditionPoolsReady, metav1.ConditionUnknown, v1alpha1.ReasonNotYetKnown, "ipamd has not said")
 	}
-	announced := announced(s)
-	all := []metav1.Condition{*announced}
-	if !s.NoBIRD {
-		all = []metav1.Condition{*established(s), *announced}
-	}
-	return append(all, *ready(append(slices.Clone(all), *poolsReady)))
+	all := []metav1.Condition{*established(s), *announced(s)}
+	return append(all, v1alpha1.Ready(append(slices.Clone(all), *poolsReady)...))
 }
 
 func condition(kind string, is metav1.ConditionStatus, reason, message string) *metav1.Condition {
@@ -73,20 +55,22 @@ func condition(kind string, is metav1.ConditionStatus, reason, message string) *
 func unknown(kind string, s Seen) *metav1.Condition {
 	switch {
 	case s.Report == nil || s.Config == nil && s.ConfigErr == nil:
-		return condition(kind, metav1.ConditionUnknown, ReasonNotYet, "birdd has just started")
+		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonNotYetKnown, "birdd has just started")
 	case s.Config == nil:
 		return condition(kind, metav1.ConditionFalse, reasonOf(s.ConfigErr), s.ConfigErr.Error())
-	case !s.NoBIRD && s.Report.BIRD.Error != "":
-		return condition(kind, metav1.ConditionUnknown, ReasonBIRDUnreachable, s.Report.BIRD.Error)
+	case s.NoBIRD && kind == v1alpha1.ConditionAnnounced:
+		return nil
+	case s.Report.BIRD.Error != "":
+		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonBIRDUnreachable, s.Report.BIRD.Error)
 	}
 	return nil
 }
 
 func reasonOf(configErr error) string {
 	if errors.Is(configErr, source.ErrInvalid) {
-		return ReasonInvalid
+		return v1alpha1.ReasonInvalidNodeConfig
 	}
-	return ReasonNotYet
+	return v1alpha1.ReasonNotYetKnown
 }
 
 // established is true when every peer has a session.
@@ -104,12 +88,12 @@ func established(s Seen) *metav1.Condition {
 	}
 	switch {
 	case len(peers) == 0:
-		return condition(kind, metav1.ConditionFalse, ReasonNoPeers, "the NodeConfig that birdd goes by has none")
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonNoPeers, "the NodeConfig that birdd goes by has none")
 	case len(down) == 0:
-		return condition(kind, metav1.ConditionTrue, ReasonEstablished, fmt.Sprintf("%d of %d peers", len(peers), len(peers)))
+		return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonAllEstablished, fmt.Sprintf("%d of %d peers", len(peers), len(peers)))
 	}
 	message := fmt.Sprintf("%d of %d peers; %s", len(peers)-len(down), len(peers), strings.Join(down, "; "))
-	return condition(kind, metav1.ConditionFalse, ReasonPeersDown, message)
+	return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonPeersDown, message)
 }
 
 // announced is true when the node announces what its NodeConfig says, and not an earlier one.
@@ -120,26 +104,14 @@ func announced(s Seen) *metav1.Condition {
 	}
 	switch {
 	case errors.Is(s.ConfigErr, source.ErrInvalid):
-		return condition(kind, metav1.ConditionFalse, ReasonInvalid, "birdd keeps to the NodeConfig before this one: "+s.ConfigErr.Error())
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonInvalidNodeConfig, "birdd keeps to the NodeConfig before this one: "+s.ConfigErr.Error())
 	case s.BirdErr != nil:
-		return condition(kind, metav1.ConditionFalse, ReasonRefused, s.BirdErr.Error())
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonConfigurationNotLoaded, s.BirdErr.Error())
 	}
 	if missing := unannounced(s); len(missing) > 0 {
-		return condition(kind, metav1.ConditionFalse, ReasonNotAnnounced, strings.Join(missing, "; "))
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonSummariesNotAnnounced, strings.Join(missing, "; "))
 	}
-	return condition(kind, metav1.ConditionTrue, ReasonAnnounced, fmt.Sprintf("%d of %d pools", len(s.Config.Pools), len(s.Config.Pools)))
-}
-
-// ready is true when all the others are, and else says what the first is that is not.
-func ready(others []metav1.Condition) *metav1.Condition {
-	for _, is := range []metav1.ConditionStatus{metav1.ConditionFalse, metav1.ConditionUnknown} {
-		for _, c := range others {
-			if c.Status == is {
-				return condition(v1alpha1.ConditionReady, metav1.ConditionFalse, c.Reason, c.Type+": "+c.Message)
-			}
-		}
-	}
-	return condition(v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady, "the node announces its pools to every peer")
+	return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonSummariesAnnounced, fmt.Sprintf("%d of %d pools", len(s.Config.Pools), len(s.Config.Pools)))
 }
 
 // unannounced returns which pools no peer was told of, and why.
@@ -158,16 +130,14 @@ func unannounced(s Seen) []string {
 }
 
 // Reachable tells whether the routers know the way to the node's pods: each summary is in the announcement
-// table and was sent to a peer, or nothing is to be announced. The text says which, or what is missing. It
+// table and was exported to a peer, or nothing is to be announced. The text says so, or what is missing. It
 // must not be asked before there is a report and a NodeConfig.
 func Reachable(s Seen) (bool, string) {
-	switch missing := unannounced(s); {
-	case s.Config.BGP == nil:
-		return true, "its NodeConfig has no BGP"
-	case !s.NoBIRD && s.Report.BIRD.Error != "":
-		return false, s.Report.BIRD.Error
-	case len(missing) > 0:
-		return false, strings.Join(missing, "; ")
+	if s.Config.BGP == nil {
+		return true, "the NodeConfig has no BGP"
 	}
-	return true, "every pool is announced"
+	// What of the NodeConfig of now is not in force does not cut off the pods of the one before.
+	s.ConfigErr, s.BirdErr = nil, nil
+	c := announced(s)
+	return c.Status == metav1.ConditionTrue, c.Message
 }
