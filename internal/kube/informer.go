@@ -79,10 +79,11 @@ func stripPod(object any) (any, error) {
 	return pod, nil
 }
 
+// ownAnnotations returns flock's, and the UID by which the container runtime knows a static pod.
 func ownAnnotations(all map[string]string) map[string]string {
 	var own map[string]string
 	for key, value := range all {
-		if strings.HasPrefix(key, annotation.Prefix) {
+		if strings.HasPrefix(key, annotation.Prefix) || key == corev1.MirrorPodAnnotationKey {
 			if own == nil {
 				own = map[string]string{}
 			}

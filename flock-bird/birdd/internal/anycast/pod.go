@@ -11,15 +11,12 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-// mirrorAnnotation holds, on the object that stands for a static pod in the API, the UID by which kubelet and
-// the container runtime know the pod. The object has another.
-const mirrorAnnotation = "kubernetes.io/config.mirror"
-
-// pod returns the API's object of a name, nil if there is none or it is another pod: one that had the name
-// before or has it since. Without a UID the name is all there is to go by.
+// pod returns the API's object of a pod, nil if there is none or it is another pod: one that had the name
+// before or has it since. Without a UID the name is all there is to go by. A static pod is known to the
+// container runtime by a UID that its object in the API has as an annotation.
 func (k *Keeper) pod(p cni.Pod) *corev1.Pod {
 	object := k.named(p.String())
-	if object == nil || p.UID != "" && p.UID != string(object.UID) && p.UID != object.Annotations[mirrorAnnotation] {
+	if object == nil || p.UID != "" && p.UID != string(object.UID) && p.UID != object.Annotations[corev1.MirrorPodAnnotationKey] {
 		return nil
 	}
 	return object
