@@ -79,11 +79,11 @@ func TestServiceAccountMayDoWhatRBACSays(t *testing.T) {
 	}))
 }
 
-func TestPodAccountNamesItsNode(t *testing.T) {
+func TestAgentNamesItsNode(t *testing.T) {
 	s := Start(t)
 	s.MakeNode(t, "account-node")
-	pod := s.MakePod(t, s.Namespace(t), "agent", "account-node", nil)
-	out, err := s.TryKubectl(t.Context(), s.PodAccount(t, pod), "", "auth", "whoami")
+	kubeconfig := s.Agent(t, s.Namespace(t), "agent", "account-node")
+	out, err := s.TryKubectl(t.Context(), kubeconfig, "", "auth", "whoami")
 	if err != nil || !strings.Contains(out, "account-node") {
 		t.Errorf("kubectl auth whoami says %s (%v), want the node's name", out, err)
 	}
@@ -122,7 +122,13 @@ func TestReach(t *testing.T) {
 	if get() == nil {
 		t.Fatal("the server is reachable before Reach")
 	}
-	s.Reach(t, host)
+	link := s.Reach(t, host)
+	check(t, get())
+	link.Cut()
+	if get() == nil {
+		t.Error("the server is reachable over a link that is cut")
+	}
+	link.Mend()
 	check(t, get())
 	s.Stop()
 	if get() == nil {

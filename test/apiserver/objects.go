@@ -84,12 +84,18 @@ func (s *Server) MakeNode(t testing.TB, name string, podCIDRs ...string) *corev1
 // its account "default" are made where they are not there. It is deleted when the test ends.
 func (s *Server) MakePod(t testing.TB, namespace, name, node string, annotations map[string]string) *corev1.Pod {
 	t.Helper()
-	s.ensureAccount(t, namespace, "default")
+	return s.makePod(t, namespace, name, node, "default", annotations)
+}
+
+func (s *Server) makePod(t testing.TB, namespace, name, node, account string, annotations map[string]string) *corev1.Pod {
+	t.Helper()
+	s.ensureAccount(t, namespace, account)
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: annotations},
 		Spec: corev1.PodSpec{
-			NodeName:   node,
-			Containers: []corev1.Container{{Name: "main", Image: "registry.example/main:1"}},
+			NodeName:           node,
+			ServiceAccountName: account,
+			Containers:         []corev1.Container{{Name: "main", Image: "registry.example/main:1"}},
 		},
 	}
 	made := &corev1.Pod{}

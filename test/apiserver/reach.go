@@ -13,59 +13,79 @@ import (
 	"flock.fritzlab.net/flock/test/lab"
 )
 
-// Reach makes the server reachable inside the namespace, at the same address and port of 127.0.0.1 as outside, until
-// the test ends. While the server is stopped connections are accepted and reset.
-func (s *Server) Reach(t testing.TB, host *lab.Netns) {
-	t.Helper()
-	address := fmt.Sprintf("127.0.0.1:%d", s.port)
-	var listener net.Listener
-	check(t, host.Do(func() (err error) {
-		listener, err = net.Listen("tcp", address)
-		return err
-	}))
-	r := &relay{to: address, listener: listener, open: map[net.Conn]bool{}}
-	go r.run()
-	// Open sockets would keep the namespace alive.
-	t.Cleanup(r.close)
-}
-
-// relay passes connections on.
-type relay struct {
+// Link is a way from a namespace to the server.
+type Link struct {
 	to       string
 	listener net.Listener
 
-	mu     sync.Mutex
-	closed bool
-	open   map[net.Conn]bool
+	mu   sync.Mutex
+	cut  bool
+	open map[net.Conn]bool
 }
 
-func (r *relay) run() {
+// Reach makes the server reachable inside the namespace, at the same address and port of 127.0.0.1 as outside, until
+// the test ends. While the server is stopped connections are accepted and reset.
+func (s *Server) Reach(t testing.TB, host *lab.Netns) *Link {
+	t.Helper()
+	l := &Link{to: fmt.Sprintf("127.0.0.1:%d", s.port), open: map[net.Conn]bool{}}
+	check(t, host.Do(func() (err error) {
+		l.listener, err = net.Listen("tcp", l.to)
+		return err
+	}))
+	go l.run()
+	// Open sockets would keep the namespace alive.
+	t.Cleanup(func() {
+		l.listener.Close()
+		l.Cut()
+	})
+	return l
+}
+
+// Cut resets the connections of the link and every new one, until [Link.Mend]: the namespace has lost the server,
+// which others still reach.
+func (l *Link) Cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = true
+	for c := range l.open {
+		reset(c)
+	}
+}
+
+// Mend undoes [Link.Cut].
+func (l *Link) Mend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = false
+}
+
+func (l *Link) run() {
 	for {
-		from, err := r.listener.Accept()
+		from, err := l.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err == nil {
-			go r.pass(from)
+			go l.pass(from)
 		}
 	}
 }
 
 // pass copies both ways until one side ends.
-func (r *relay) pass(from net.Conn) {
-	if !r.hold(from) {
+func (l *Link) pass(from net.Conn) {
+	if !l.hold(from) {
 		return
 	}
-	defer r.drop(from)
-	to, err := net.Dial("tcp", r.to)
+	defer l.drop(from)
+	to, err := net.Dial("tcp", l.to)
 	if err != nil {
-		from.(*net.TCPConn).SetLinger(0) // the reset that the caller would have got without a relay
+		reset(from)
 		return
 	}
-	if !r.hold(to) {
+	if !l.hold(to) {
 		return
 	}
-	defer r.drop(to)
+	defer l.drop(to)
 	ended := make(chan struct{}, 2)
 	for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
 		go func() {
@@ -76,31 +96,27 @@ func (r *relay) pass(from net.Conn) {
 	<-ended
 }
 
-// hold remembers the connection; a closed relay closes it instead and returns false.
-func (r *relay) hold(c net.Conn) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		c.Close()
+// hold remembers the connection. A link that is cut resets it instead, and hold returns false.
+func (l *Link) hold(c net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		reset(c)
 		return false
 	}
-	r.open[c] = true
+	l.open[c] = true
 	return true
 }
 
-func (r *relay) drop(c net.Conn) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.open, c)
+func (l *Link) drop(c net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, c)
 	c.Close()
 }
 
-func (r *relay) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closed = true
-	r.listener.Close()
-	for c := range r.open {
-		c.Close()
-	}
+// reset closes the connection as a server does that is not there.
+func reset(c net.Conn) {
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
 }

@@ -55,11 +55,12 @@ func (s *Server) ServiceAccount(t testing.TB, namespace, name string) string {
 	return s.tokenKubeconfig(t, namespace, name, nil)
 }
 
-// PodAccount returns the path of a kubeconfig with a token as the kubelet gives it to the pod: bound to the pod, and
-// so naming the pod's node to admission policies.
-func (s *Server) PodAccount(t testing.TB, pod *corev1.Pod) string {
+// Agent returns the path of a kubeconfig with a token of the account as a DaemonSet's pod on the node has it: bound to
+// the pod, and so naming the node to admission policies. The pod, the account and its namespace are made.
+func (s *Server) Agent(t testing.TB, namespace, account, node string) string {
 	t.Helper()
-	return s.tokenKubeconfig(t, pod.Namespace, pod.Spec.ServiceAccountName,
+	pod := s.makePod(t, namespace, "agent-"+node, node, account, nil)
+	return s.tokenKubeconfig(t, namespace, account,
 		&authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID})
 }
 

@@ -57,8 +57,12 @@ func (n *Node) startRouting(ctx context.Context) error {
 
 // StartBirdd starts birdd on the node, for the first time or again.
 func (n *Node) StartBirdd() (err error) {
-	n.Birdd, err = n.Start(filepath.Join(n.Dir, "birdd.log"), filepath.Join(n.lab.bin, "birdd"), "run",
-		"--config", n.NodeConfigFile(), "--state-dir", n.StateDir(), "--bird-conf", filepath.Join(n.birdDir(), "bird.conf"))
+	source := []string{"--config", n.NodeConfigFile()}
+	if n.Kubernetes != nil {
+		source = n.Kubernetes.flags()
+	}
+	args := append([]string{"run", "--state-dir", n.StateDir(), "--bird-conf", filepath.Join(n.birdDir(), "bird.conf")}, source...)
+	n.Birdd, err = n.Start(filepath.Join(n.Dir, "birdd.log"), filepath.Join(n.lab.bin, "birdd"), args...)
 	return err
 }
 
@@ -84,6 +88,9 @@ func (l *Lab) Processes() []*Process {
 		all = append(all, l.Router.Bird.Process)
 	}
 	for _, n := range l.Nodes {
+		if n.Ipamd != nil {
+			all = append(all, n.Ipamd)
+		}
 		if n.Birdd != nil {
 			all = append(all, n.Birdd)
 		}

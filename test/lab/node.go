@@ -31,6 +31,10 @@ type Node struct {
 	// Bird and Birdd run once routing was started: BIRD reads what birdd renders.
 	Bird  *Bird
 	Birdd *Process
+	// Kubernetes, where set, is where birdd gets its NodeConfig from, rather than from NodeConfigFile.
+	Kubernetes *Kubernetes
+	// Ipamd runs once [Node.StartIpamd] was called.
+	Ipamd *Process
 	// Runtime runs the node's conflist once flock is installed.
 	Runtime *Runtime
 
