@@ -55,13 +55,19 @@ func (s *Server) ServiceAccount(t testing.TB, namespace, name string) string {
 	return s.tokenKubeconfig(t, namespace, name, nil)
 }
 
-// Agent returns the path of a kubeconfig with a token of the account as a DaemonSet's pod on the node has it: bound to
-// the pod, and so naming the node to admission policies. The pod, the account and its namespace are made.
+// PodAccount returns the path of a kubeconfig with a token as the kubelet gives it to the pod: bound to the pod,
+// and so naming the pod's node to admission policies.
+func (s *Server) PodAccount(t testing.TB, pod *corev1.Pod) string {
+	t.Helper()
+	return s.tokenKubeconfig(t, pod.Namespace, pod.Spec.ServiceAccountName,
+		&authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID})
+}
+
+// Agent is [Server.PodAccount] for a DaemonSet's pod on the node, which it makes, with the account and its namespace
+// where they are not there.
 func (s *Server) Agent(t testing.TB, namespace, account, node string) string {
 	t.Helper()
-	pod := s.makePod(t, namespace, "agent-"+node, node, account, nil)
-	return s.tokenKubeconfig(t, namespace, account,
-		&authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID})
+	return s.PodAccount(t, s.makePod(t, namespace, "agent-"+node, node, account, nil))
 }
 
 func (s *Server) tokenKubeconfig(t testing.TB, namespace, name string, bound *authenticationv1.BoundObjectReference) string {
