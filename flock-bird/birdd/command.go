@@ -4,15 +4,12 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"net/netip"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/daemon"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
@@ -38,6 +35,9 @@ everything stays as it is.`,
 	return c
 }
 
+// defaultBirdConf is the file that birdd renders and BIRD reads.
+const defaultBirdConf = "/etc/flock/bird/bird.conf"
+
 // tableFlag adds the flag of the announcement table.
 func tableFlag(c *cobra.Command, table *uint32) {
 	c.Flags().Uint32Var(table, "table", rtnl.TableAnnounce, "kernel table that holds what to announce")
@@ -61,36 +61,6 @@ func checkTable(table uint32) error {
 		return fmt.Errorf("--table %d is one that the kernel forwards by: take one that no rule looks up", table)
 	}
 	return nil
-}
-
-func newRun() *cobra.Command {
-	var o daemon.Options
-	var config, passwords string
-	c := &cobra.Command{
-		Use:   "run",
-		Short: "Follow the NodeConfig until stopped",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := checkTable(o.Table); err != nil {
-				return err
-			}
-			file, err := source.Open(config)
-			if err != nil {
-				return err
-			}
-			o.Source, o.Passwords = file, password.Dir(passwords)
-			o.Log = slog.New(slog.NewJSONHandler(c.OutOrStdout(), nil))
-			return daemon.Run(c.Context(), o)
-		},
-	}
-	configFlag(c, &config)
-	stateDirFlag(c, &o.StateDir)
-	passwordDirFlag(c, &passwords)
-	tableFlag(c, &o.Table)
-	c.Flags().StringVar(&o.BirdConf, "bird-conf", "/etc/flock/bird/bird.conf", "BIRD's configuration file, as birdd and BIRD see it; made if it is missing; empty to leave BIRD alone, where another speaker reads the table")
-	c.Flags().DurationVar(&o.Patience, "patience", 2*time.Minute, "how long a new configuration may be without a session, where there was one before, until it is undone")
-	c.Flags().StringVar(&o.Listen, "listen", "", "address to serve /healthz and /readyz on, such as 127.0.0.1:7273; empty for none")
-	return c
 }
 
 func newRender() *cobra.Command {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+	"flock.fritzlab.net/flock/internal/health"
 )
 
 // status runs "birdd status" on the node.
@@ -56,15 +57,16 @@ func TestStatus(t *testing.T) {
 	want := &status.Report{
 		BIRD: status.BIRD{RouterID: "10.0.1.2"},
 		Sessions: []status.Session{
-			{Peer: "absent", Protocol: "peer_absent", Address: netip.MustParseAddr("fd00:1::99"), ASN: 64501},
-			{Peer: "tor", Protocol: "peer_tor", Address: netip.MustParseAddr("fd00:1::1"), ASN: 64500, State: "Established", Received: 1, Exported: 3},
+			{Peer: "absent", Protocol: "peer_absent", Address: netip.MustParseAddr("fd00:1::99"), ASN: 64501, Families: []status.Family{{Name: "ipv6"}}},
+			{Peer: "tor", Protocol: "peer_tor", Address: netip.MustParseAddr("fd00:1::1"), ASN: 64500, State: "Established", Received: 1, Exported: 3,
+				Families: []status.Family{{Name: "ipv6", Received: 1, Exported: 3}}},
 		},
 		Summaries: []status.Summary{{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Main: "blackhole", Announced: true, SentTo: []string{"peer_tor"}}},
 		Addresses: []status.Address{
 			{Address: netip.MustParseAddr("2001:db8:f::7"), Links: []string{"pod"}},
 			{Address: netip.MustParseAddr("2001:db8:f::8"), Anycast: true, Links: []string{"pod", "pod1"}},
 		},
-		Problems: []status.Problem{},
+		Problems: []health.Problem{},
 	}
 	s.eventually("the status is right", func() error {
 		got := s.status()

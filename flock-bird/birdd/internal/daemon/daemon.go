@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,22 +19,25 @@ import (
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/metrics"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/watch"
+	"flock.fritzlab.net/flock/internal/health"
 	"flock.fritzlab.net/flock/internal/hint"
 	"flock.fritzlab.net/flock/internal/rebuild"
 	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/internal/task"
 )
 
-// Options say where everything is.
+// Options say where everything is. Exactly one of File and Cluster is set.
 type Options struct {
-	Source    source.Source
-	Passwords Passwords
+	File    *File
+	Cluster *Cluster
 	// BirdConf is the file that BIRD reads, empty where another speaker reads the announcement table.
 	BirdConf string
 	StateDir string
@@ -43,9 +45,16 @@ type Options struct {
 	Table uint32
 	// Patience is how long a new configuration may be without a session where there was one before.
 	Patience time.Duration
-	// Listen is the address of the health endpoints, empty for none.
+	// Listen is the address of the health and metrics endpoints, empty for none.
 	Listen string
 	Log    *slog.Logger
+}
+
+// File is where everything is that the API server would have.
+type File struct {
+	NodeConfig string
+	// Passwords may be empty where no peer has a password.
+	Passwords password.Dir
 }
 
 // Passwords brings the passwords of sessions.
@@ -58,12 +67,24 @@ type Passwords interface {
 // daemon is what the tasks share.
 type daemon struct {
 	Options
-	problems  *problems
-	config    atomic.Pointer[v1alpha1.Config]
+	health    *health.Health
+	source    source.Source
+	cluster   *cluster // nil without Kubernetes
+	config    atomic.Pointer[current]
+	seen      atomic.Pointer[verdict.Seen]
+	metrics   *metrics.Metrics
 	sourced   task.Trigger // the NodeConfig may have changed
 	summaries task.Trigger // the summaries may differ from the NodeConfig's
 	deaths    task.Trigger // a link has died by which addresses were announced
+	looks     task.Trigger // there may be something new to see
 	speaker   *speaker
+}
+
+// current is the NodeConfig that birdd goes by, nil before the first valid one, and why it does not go by
+// the NodeConfig as it is now.
+type current struct {
+	config *v1alpha1.Config
+	err    error
 }
 
 // Run works until the context ends, and then leaves everything as it is.
@@ -82,11 +103,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer conn.Close()
 	d := newDaemon(o, handle)
-	tasks, err := d.tasks(ctx, summary.NewKeeper(conn, rebuild.Store(o.StateDir)))
+	tasks, err := d.tasks(ctx, conn)
 	if err != nil {
 		return err
 	}
-	d.takeConfig() // so that no other task begins with nothing to do
+	if d.cluster == nil {
+		d.takeConfig() // so that no other task begins with nothing to do
+	}
 	o.Log.Info("birdd runs", "birdConf", o.BirdConf, "stateDir", o.StateDir, "table", o.Table)
 	return task.Run(ctx, tasks...)
 }
@@ -110,24 +133,28 @@ func prepare(o Options) error {
 }
 
 func newDaemon(o Options, handle *netlink.Handle) *daemon {
-	needs := []string{areaNodeConfig, areaSummaries}
-	if o.BirdConf != "" {
-		needs = append(needs, areaBird)
-	}
-	d := &daemon{Options: o, problems: newProblems(o.Log, o.StateDir, needs), sourced: task.NewTrigger(), summaries: task.NewTrigger(), deaths: task.NewTrigger()}
+	d := &daemon{Options: o, health: newHealth(o), sourced: task.NewTrigger(), summaries: task.NewTrigger(),
+		deaths: task.NewTrigger(), looks: task.NewTrigger()}
+	d.config.Store(&current{})
+	d.metrics = metrics.New(d.seen.Load)
 	d.speaker = &speaker{
-		log: o.Log, problems: d.problems, config: d.config.Load, passwords: o.Passwords, table: o.Table,
+		log: o.Log, health: d.health, config: func() *v1alpha1.Config { return d.config.Load().config }, table: o.Table,
 		own: func() ([]netip.Addr, error) { return watch.Addresses(handle) },
 		loader: &reload.Loader{
 			File: o.BirdConf, Socket: filepath.Join(o.StateDir, status.ControlSocket), Patience: o.Patience, Now: time.Now,
 		},
+		done:    func(outcome reload.Outcome) { d.metrics.Reload(outcome); d.looks.Fire() },
 		trigger: task.NewTrigger(),
 	}
 	return d
 }
 
 // tasks opens what can fail for good before anything runs.
-func (d *daemon) tasks(ctx context.Context, keeper *summary.Keeper) ([]task.Task, error) {
+func (d *daemon) tasks(ctx context.Context, conn *rtnl.Conn) ([]task.Task, error) {
+	tasks, err := d.sourceTasks(conn)
+	if err != nil {
+		return nil, err
+	}
 	kernel, err := watch.Open(d.Table)
 	if err != nil {
 		return nil, err
@@ -137,23 +164,38 @@ func (d *daemon) tasks(ctx context.Context, keeper *summary.Keeper) ([]task.Task
 	if err != nil {
 		return nil, err
 	}
-	tasks := []task.Task{
-		task.Func("source", func(ctx context.Context) error { return d.Source.Run(ctx, d.sourced.Fire) }),
+	keeper := summary.NewKeeper(conn, rebuild.Store(d.StateDir))
+	tasks = append(tasks,
 		task.Func("config", d.keepConfig),
 		task.Func("kernel", kernel.Run),
 		task.Func("hints", func(ctx context.Context) error { return d.takeHints(ctx, hints) }),
 		task.Func("summaries", func(ctx context.Context) error { return d.keepSummaries(ctx, keeper) }),
-	}
+		task.Func("look", d.keepLooking),
+	)
 	if d.BirdConf != "" {
 		tasks = append(tasks, d.speaker, task.Func("deaths", d.answerDeaths))
 	}
 	if d.Listen == "" {
 		return tasks, nil
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", d.Listen)
+	listener, err := health.Listen(ctx, d.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen for health checks: %w", err)
+		return nil, err
 	}
-	return append(tasks, task.Func("health", func(ctx context.Context) error { return d.serveHealth(ctx, listener) })), nil
+	registry := health.NewRegistry()
+	registry.MustRegister(d.metrics)
+	return append(tasks, task.Func("health", func(ctx context.Context) error { return d.health.Serve(ctx, listener, registry) })), nil
+}
+
+// sourceTasks opens where the NodeConfig and the passwords are, and returns what follows them.
+func (d *daemon) sourceTasks(conn *rtnl.Conn) ([]task.Task, error) {
+	if d.Options.Cluster != nil {
+		return d.join(conn)
+	}
+	file, err := source.Open(d.File.NodeConfig)
+	if err != nil {
+		return nil, err
+	}
+	d.source, d.speaker.passwords = file, d.File.Passwords
+	return []task.Task{task.Func("source", func(ctx context.Context) error { return file.Run(ctx, d.sourced.Fire) })}, nil
 }

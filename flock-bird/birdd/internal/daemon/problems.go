@@ -6,111 +6,86 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
-	"time"
+	"strings"
 
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+	"flock.fritzlab.net/flock/internal/health"
 )
 
-// What birdd has to get right before it is ready.
+// The areas of birdd's work. It is ready when those that have to be are right: the NodeConfig, the
+// summaries and, where there is one, BIRD.
 const (
 	areaNodeConfig = "NodeConfig"
 	areaSummaries  = "summaries"
 	areaBird       = "BIRD"
+	areaLook       = "look"
+	areaStatus     = "status"
+	areaAnycast    = "anycast"
+	areaServer     = "API server"
+	areaNode       = "Node"
+	areaPeer       = "peer " // and its name: what is wrong with one peer alone
 )
 
-// areaPeer names what is wrong with one peer alone.
-func areaPeer(name string) string { return "peer " + name }
-
-// problems knows what is wrong at the moment. A problem is logged when it appears and when it has gone,
-// and the state folder's [status.ProblemsFile] tells of it.
-type problems struct {
-	log   *slog.Logger
-	file  string
-	needs []string // the areas that have to be right
-	now   func() time.Time
-
-	mu   sync.Mutex
-	seen map[string]bool // areas that were reported on
-	open map[string]status.Problem
+// newHealth returns a health that notes the problems in the state folder's [status.ProblemsFile] as well.
+func newHealth(o Options) *health.Health {
+	needs := []string{areaNodeConfig, areaSummaries}
+	if o.BirdConf != "" {
+		needs = append(needs, areaBird)
+	}
+	h := health.New(o.Log, needs...)
+	note := func(problems []health.Problem) { noteProblems(o.Log, o.StateDir, problems) }
+	h.OnChange(note)
+	note(h.Problems()) // those of an earlier birdd are no more
+	return h
 }
 
-func newProblems(log *slog.Logger, stateDir string, needs []string) *problems {
-	return &problems{
-		log: log, file: filepath.Join(stateDir, status.ProblemsFile), needs: needs, now: time.Now,
-		seen: map[string]bool{}, open: map[string]status.Problem{},
-	}
-}
-
-// set notes how an area is: err, or well.
-func (p *problems) set(area string, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.seen[area] = true
-	before, was := p.open[area]
-	switch {
-	case err == nil && was:
-		p.log.Info("solved", "area", area, "problem", before.Text)
-		delete(p.open, area)
-	case err != nil && before.Text != err.Error():
-		p.log.Error("problem", "area", area, "problem", err.Error())
-		p.open[area] = status.Problem{Area: area, Text: err.Error(), Since: p.now().UTC().Truncate(time.Second)}
-	default:
-		return
-	}
-	if err := p.write(); err != nil {
-		p.log.Error("write problems", "error", err)
-	}
-}
-
-// keepPeers forgets the problems of peers other than these.
-func (p *problems) keepPeers(names []string) {
-	for area := range p.list() {
-		is := func(name string) bool { return areaPeer(name) == area }
-		if !slices.Contains(p.needs, area) && !slices.ContainsFunc(names, is) {
-			p.set(area, nil)
+// noteProblems writes the file. Nothing depends on it after a crash, so that it need not be synced.
+func noteProblems(log *slog.Logger, stateDir string, problems []health.Problem) {
+	text, err := json.MarshalIndent(problems, "", "  ")
+	if err == nil {
+		file := filepath.Join(stateDir, status.ProblemsFile)
+		err = os.WriteFile(file+".next", append(text, '\n'), 0o644)
+		if err == nil {
+			err = os.Rename(file+".next", file)
 		}
 	}
-}
-
-func (p *problems) list() map[string]status.Problem {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return maps.Clone(p.open)
-}
-
-// ready returns an error that says what birdd is not ready for.
-func (p *problems) ready() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, area := range p.needs {
-		if problem, is := p.open[area]; is {
-			return fmt.Errorf("%s: %s", area, problem.Text)
-		}
-		if !p.seen[area] {
-			return fmt.Errorf("%s: not yet", area)
-		}
-	}
-	return nil
-}
-
-func (p *problems) write() error {
-	sorted := make([]status.Problem, 0, len(p.open))
-	for _, area := range slices.Sorted(maps.Keys(p.open)) {
-		sorted = append(sorted, p.open[area])
-	}
-	text, err := json.MarshalIndent(sorted, "", "  ")
 	if err != nil {
-		return err
+		log.Error("note problems", "error", err)
 	}
-	// Nothing depends on it after a crash, so that it need not be synced.
-	next := p.file + ".next"
-	if err := os.WriteFile(next, append(text, '\n'), 0o644); err != nil {
-		return err
+}
+
+// setPeers notes which peers are left out, and why, and that the others are not.
+func setPeers(h *health.Health, leftOut map[string]error) {
+	for name := range peerProblems(h) {
+		if leftOut[name] == nil {
+			h.Set(areaPeer+name, nil)
+		}
 	}
-	return os.Rename(next, p.file)
+	for name, err := range leftOut {
+		h.Set(areaPeer+name, fmt.Errorf("left out: %w", err))
+	}
+}
+
+// peerProblems returns which peers are left out, and why.
+func peerProblems(h *health.Health) map[string]string {
+	all := map[string]string{}
+	for _, p := range h.Problems() {
+		if name, is := strings.CutPrefix(p.Area, areaPeer); is {
+			all[name] = p.Text
+		}
+	}
+	return all
+}
+
+// problemOf returns what is wrong in an area, nil for nothing.
+func problemOf(h *health.Health, area string) error {
+	problems := h.Problems()
+	i := slices.IndexFunc(problems, func(p health.Problem) bool { return p.Area == area })
+	if i < 0 {
+		return nil
+	}
+	return fmt.Errorf("%s", problems[i].Text)
 }

@@ -15,6 +15,7 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
+	"flock.fritzlab.net/flock/internal/health"
 	"flock.fritzlab.net/flock/internal/task"
 )
 
@@ -30,17 +31,17 @@ const (
 // speaker is the task that keeps BIRD's configuration as the NodeConfig says.
 type speaker struct {
 	log       *slog.Logger
-	problems  *problems
+	health    *health.Health
 	config    func() *v1alpha1.Config
 	own       func() ([]netip.Addr, error)
 	passwords Passwords
 	table     uint32
 	loader    *reload.Loader
-
-	trigger  task.Trigger
-	outdated atomic.Bool
-	rendered time.Time
-	text     reload.Text
+	done      func(reload.Outcome) // is told what became of each attempt
+	trigger   task.Trigger
+	outdated  atomic.Bool
+	rendered  time.Time
+	text      reload.Text
 }
 
 func (s *speaker) Name() string { return "bird" }
@@ -53,7 +54,11 @@ func (s *speaker) changed() {
 
 func (s *speaker) Run(ctx context.Context) error {
 	s.outdated.Store(true)
-	return task.Loop(ctx, s.trigger, reloadRest, birdInterval, s.keep)
+	alive := s.health.Loop(s.Name(), loopLimit)
+	return task.Loop(ctx, s.trigger, reloadRest, birdInterval, func(ctx context.Context) {
+		alive()
+		s.keep(ctx)
+	})
 }
 
 func (s *speaker) keep(ctx context.Context) {
@@ -64,21 +69,24 @@ func (s *speaker) keep(ctx context.Context) {
 	if s.outdated.Swap(false) || time.Since(s.rendered) >= renderInterval {
 		if err := s.render(ctx, config); err != nil {
 			s.outdated.Store(true)
-			s.problems.set(areaBird, err)
+			s.health.Set(areaBird, err)
 			return
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, birdPatience)
 	defer cancel()
 	outcome, err := s.loader.Ensure(ctx, s.text)
-	switch outcome {
-	case reload.Waiting:
+	if outcome == reload.Waiting {
 		s.trigger.Fire()
 		return
-	case reload.Loaded:
+	}
+	if outcome == reload.Loaded {
 		s.log.Info("BIRD has loaded its configuration", "file", s.loader.File)
 	}
-	s.problems.set(areaBird, err)
+	s.health.Set(areaBird, err)
+	if outcome != reload.Unchanged {
+		s.done(outcome)
+	}
 }
 
 func (s *speaker) render(ctx context.Context, config *v1alpha1.Config) error {
@@ -104,19 +112,15 @@ func (s *speaker) render(ctx context.Context, config *v1alpha1.Config) error {
 // nobody can say what one is, nothing is rendered: the session that may run with it is not to end for that.
 func (s *speaker) readPasswords(ctx context.Context, config *v1alpha1.Config) (map[string]password.Password, error) {
 	passwords, errs := s.passwords.ReadAll(ctx, config)
-	var leftOut []string
 	var pending []error
 	for peer, err := range errs {
 		if errors.Is(err, password.ErrPending) {
 			pending = append(pending, fmt.Errorf("wait for peer %s: %w", peer, err))
-			continue
 		}
-		leftOut = append(leftOut, peer)
-		s.problems.set(areaPeer(peer), fmt.Errorf("left out: %w", err))
 	}
 	if len(pending) > 0 {
 		return nil, errors.Join(pending...)
 	}
-	s.problems.keepPeers(leftOut)
+	setPeers(s.health, errs)
 	return passwords, nil
 }

@@ -4,13 +4,12 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"time"
 
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
 	"flock.fritzlab.net/flock/internal/hint"
 	"flock.fritzlab.net/flock/internal/task"
 )
@@ -21,27 +20,44 @@ const (
 	configRest      = 50 * time.Millisecond
 	summariesRest   = time.Second
 	compareInterval = 30 * time.Second
+	lookRest        = 500 * time.Millisecond
+	lookInterval    = 2 * time.Second
+	// loopLimit is above what any turn of a loop may take: the kernel, the store and BIRD answer in seconds.
+	loopLimit = 3 * time.Minute
 )
 
 func (d *daemon) keepConfig(ctx context.Context) error {
-	return task.Loop(ctx, d.sourced, configRest, compareInterval, func(context.Context) { d.takeConfig() })
+	alive := d.health.Loop("config", loopLimit)
+	return task.Loop(ctx, d.sourced, configRest, compareInterval, func(context.Context) {
+		alive()
+		d.takeConfig()
+	})
 }
 
-// takeConfig takes over a valid NodeConfig. An invalid one changes nothing.
+// takeConfig takes over a valid NodeConfig. An invalid one, or none, changes nothing.
 func (d *daemon) takeConfig() {
-	config, err := d.Source.Read()
-	d.problems.set(areaNodeConfig, err)
-	if err != nil {
-		return
+	defer d.looks.Fire()
+	before := d.config.Load().config
+	config, err := d.source.Read()
+	switch {
+	case err == nil:
+		d.config.Store(&current{config, nil})
+		d.summaries.Fire()
+		d.speaker.changed()
+	case before != nil:
+		d.config.Store(&current{before, err})
+		err = fmt.Errorf("%w; birdd keeps to the one before", err)
+	default:
+		d.config.Store(&current{nil, err})
 	}
-	d.config.Store(config)
-	d.summaries.Fire()
-	d.speaker.changed()
+	d.health.Set(areaNodeConfig, err)
 }
 
 func (d *daemon) keepSummaries(ctx context.Context, keeper *summary.Keeper) error {
+	alive := d.health.Loop("summaries", loopLimit)
 	return task.Loop(ctx, d.summaries, summariesRest, compareInterval, func(context.Context) {
-		config := d.config.Load()
+		alive()
+		config := d.config.Load().config
 		if config == nil {
 			return
 		}
@@ -52,7 +68,10 @@ func (d *daemon) keepSummaries(ctx context.Context, keeper *summary.Keeper) erro
 		for _, r := range done.Delete {
 			d.Log.Info("deleted route", "route", r.String())
 		}
-		d.problems.set(areaSummaries, err)
+		d.health.Set(areaSummaries, err)
+		if len(done.Add)+len(done.Delete) > 0 {
+			d.looks.Fire()
+		}
 	})
 }
 
@@ -60,7 +79,7 @@ func (d *daemon) keepSummaries(ctx context.Context, keeper *summary.Keeper) erro
 func (d *daemon) takeHints(ctx context.Context, hints *hint.Listener) error {
 	defer context.AfterFunc(ctx, func() { hints.Close() })()
 	for {
-		_, err := hints.Receive()
+		hint, err := hints.Receive()
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -68,24 +87,37 @@ func (d *daemon) takeHints(ctx context.Context, hints *hint.Listener) error {
 			return err
 		}
 		d.summaries.Fire()
+		if d.cluster != nil {
+			d.cluster.anycast.Attachment(hint.Attachment)
+		}
 	}
 }
 
-// serveHealth answers /healthz while birdd runs, and /readyz with what is wrong.
-func (d *daemon) serveHealth(ctx context.Context, listener net.Listener) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := d.problems.ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
+func (d *daemon) keepLooking(ctx context.Context) error {
+	alive := d.health.Loop("look", loopLimit)
+	return task.Loop(ctx, d.looks, lookRest, lookInterval, func(ctx context.Context) {
+		alive()
+		d.look(ctx)
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	defer context.AfterFunc(ctx, func() { server.Close() })()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve health checks: %w", err)
+}
+
+// look asks BIRD and the kernel how the node announces, and tells whom it concerns.
+func (d *daemon) look(ctx context.Context) {
+	report, err := status.Collect(ctx, d.StateDir, d.Table)
+	if ctx.Err() != nil {
+		return
 	}
-	return nil
+	d.health.Set(areaLook, err)
+	if err != nil {
+		return
+	}
+	c := d.config.Load()
+	seen := verdict.Seen{
+		Config: c.config, ConfigErr: c.err, BirdErr: problemOf(d.health, areaBird), LeftOut: peerProblems(d.health),
+		NoBIRD: d.BirdConf == "", Report: report,
+	}
+	d.seen.Store(&seen)
+	if d.cluster != nil {
+		d.cluster.publish(seen)
+	}
 }

@@ -41,7 +41,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	fmt.Fprintln(t, "\nADDRESS\tKIND\tLINKS")
 	for _, a := range r.Addresses {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", a.Address, kind(a), strings.Join(a.Links, ", "))
+		fmt.Fprintf(t, "%s\t%s\t%s\n", a.Address, a.Kind(), strings.Join(a.Links, ", "))
 	}
 	for i, p := range r.Problems {
 		if i == 0 {
@@ -59,7 +59,8 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-func kind(a Address) string {
+// Kind returns "anycast" or "unicast".
+func (a Address) Kind() string {
 	if a.Anycast {
 		return "anycast"
 	}

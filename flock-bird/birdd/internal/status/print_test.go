@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"flock.fritzlab.net/flock/internal/health"
 )
 
 func report() *Report {
@@ -31,7 +33,7 @@ func report() *Report {
 			{Address: netip.MustParseAddr("2001:db8:f::7"), Anycast: true, Links: []string{"flock0a1b2c3d", "flock4e5f6071"}},
 			{Address: netip.MustParseAddr("2001:db8:f::8"), Links: []string{"flock0a1b2c3d"}},
 		},
-		Problems: []Problem{{Area: "peer tor-d", Text: "left out", Since: time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)}},
+		Problems: []health.Problem{{Area: "peer tor-d", Text: "left out", Since: time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)}},
 	}
 }
 

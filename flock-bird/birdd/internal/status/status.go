@@ -16,31 +16,24 @@ import (
 	"time"
 
 	"flock.fritzlab.net/flock/internal/birdctl"
+	"flock.fritzlab.net/flock/internal/health"
 )
 
 // The names of files in the state folder.
 const (
 	// ControlSocket is BIRD's.
 	ControlSocket = "bird.ctl"
-	// ProblemsFile is where birdd notes its problems, a list of [Problem] in JSON.
+	// ProblemsFile is where birdd notes its problems, a list of [health.Problem] in JSON.
 	ProblemsFile = "birdd.json"
 )
 
-// Problem is something that birdd cannot get right at the moment.
-type Problem struct {
-	// Area is "NodeConfig", "summaries", "BIRD", or "peer" and its name.
-	Area  string    `json:"area"`
-	Text  string    `json:"text"`
-	Since time.Time `json:"since"`
-}
-
 // Report is the whole of it. Lists are in a stable order.
 type Report struct {
-	BIRD      BIRD      `json:"bird"`
-	Sessions  []Session `json:"sessions"`
-	Summaries []Summary `json:"summaries"`
-	Addresses []Address `json:"addresses"`
-	Problems  []Problem `json:"problems"`
+	BIRD      BIRD             `json:"bird"`
+	Sessions  []Session        `json:"sessions"`
+	Summaries []Summary        `json:"summaries"`
+	Addresses []Address        `json:"addresses"`
+	Problems  []health.Problem `json:"problems"`
 }
 
 // BIRD is the BIRD that was asked.
@@ -120,9 +113,9 @@ func Collect(ctx context.Context, stateDir string, table uint32) (*Report, error
 }
 
 // readProblems returns none where birdd has never run.
-func readProblems(path string) ([]Problem, error) {
+func readProblems(path string) ([]health.Problem, error) {
 	text, err := os.ReadFile(path)
-	all := []Problem{}
+	all := []health.Problem{}
 	if errors.Is(err, fs.ErrNotExist) {
 		return all, nil
 	}

@@ -82,3 +82,18 @@ func stateOf(s status.Session) string {
 	}
 	return s.State
 }
+
+// Prefixes returns the counts of a peer by family, "ipv4" and "ipv6", over all its sessions.
+func Prefixes(s Seen, peer string) map[string]status.Family {
+	all := map[string]status.Family{}
+	for _, one := range s.Report.Sessions {
+		if one.Peer != peer {
+			continue
+		}
+		for _, f := range one.Families {
+			sum := all[f.Name]
+			all[f.Name] = status.Family{Name: f.Name, Received: sum.Received + f.Received, Exported: sum.Exported + f.Exported}
+		}
+	}
+	return all
+}

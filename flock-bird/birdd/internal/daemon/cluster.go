@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/tools/cache"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/anycast"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/availability"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/secret"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
+	"flock.fritzlab.net/flock/internal/kube"
+	"flock.fritzlab.net/flock/internal/rebuild"
+	"flock.fritzlab.net/flock/internal/rtnl"
+	"flock.fritzlab.net/flock/internal/task"
+)
+
+// fieldManager owns what birdd writes into NodeConfig.status.
+const fieldManager = "flock-birdd"
+
+// Cluster is where birdd finds the API server, and itself in it.
+type Cluster struct {
+	Client *kube.Client
+	// Node is the name of the node, and of its NodeConfig.
+	Node string
+	// SecretNamespace has the Secrets that peers name.
+	SecretNamespace string
+	// UnavailableAfter is how long the node's summaries may be unannounced, where they were, before its
+	// network is called unavailable.
+	UnavailableAfter time.Duration
+}
+
+// cluster is what there is more of birdd where there is Kubernetes.
+type cluster struct {
+	object    *source.Object
+	status    *kube.Status
+	available *availability.Keeper
+	anycast   *anycast.Keeper
+}
+
+// join makes what birdd needs of the API server and returns what follows it.
+func (d *daemon) join(conn *rtnl.Conn) ([]task.Task, error) {
+	o := *d.Options.Cluster
+	o.Client.OnContact(func(err error) { d.health.Set(areaServer, err) })
+	reporter := func(area string) func(error) { return func(err error) { d.health.Set(area, err) } }
+	pods := o.Client.PodInformer(o.Node)
+	c := &cluster{
+		object:    source.NewObject(o.Client, o.Node),
+		status:    kube.NewStatus(o.Client, fieldManager, reporter(areaStatus)),
+		available: availability.New(o.Client, o.Node, o.UnavailableAfter, reporter(areaNode)),
+		anycast: anycast.New(anycast.Options{
+			Conn: conn, Store: rebuild.Store(d.StateDir), Pods: pods, Log: d.Log,
+			Problem: reporter(areaAnycast), Changed: d.looks.Fire,
+		}),
+	}
+	// A pod that comes to a Node which was made anew is to find the condition there. Nothing else tells of
+	// such a Node.
+	_, err := pods.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{AddFunc: func(_ any, isInInitialList bool) {
+		if !isInInitialList {
+			c.available.Verify()
+		}
+	}})
+	if err != nil {
+		return nil, err
+	}
+	secrets := secret.NewReader(o.Client, o.SecretNamespace, d.speaker.changed)
+	d.cluster, d.source, d.speaker.passwords = c, c.object, secrets
+	return []task.Task{
+		task.Func("source", func(ctx context.Context) error { return c.object.Run(ctx, d.sourced.Fire) }),
+		task.Func("pods", func(ctx context.Context) error { pods.RunWithContext(ctx); return nil }),
+		secrets, c.status, c.available, c.anycast,
+	}, nil
+}
+
+// maxAnycast is how many anycast addresses a NodeConfig's status may list.
+const maxAnycast = 1024
+
+// publish tells the API server what was seen.
+func (c *cluster) publish(seen verdict.Seen) {
+	if seen.Config != nil {
+		c.available.Set(verdict.Reachable(seen))
+	}
+	nodeConfig := c.object.Get()
+	if nodeConfig == nil {
+		return
+	}
+	status := v1alpha1.NodeConfigStatus{Anycast: c.anycast.Snapshot()}
+	status.Anycast = status.Anycast[:min(len(status.Anycast), maxAnycast)]
+	if nodeConfig.Spec.BGP != nil { // without BGP ipamd alone says how the node is
+		poolsReady := meta.FindStatusCondition(nodeConfig.Status.Conditions, v1alpha1.ConditionPoolsReady)
+		status.Conditions = verdict.Conditions(seen, poolsReady)
+		status.Peers = verdict.Peers(seen)
+		status.Sessions = verdict.Sessions(status.Peers)
+	}
+	c.status.Set(nodeConfig, status)
+}
