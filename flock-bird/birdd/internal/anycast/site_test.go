@@ -54,19 +54,25 @@ func newSite(t *testing.T, api *apiserver.Server, links ...string) *site {
 		T: t, api: api, host: hosttest.New(t, links...), store: store.Store{Dir: t.TempDir()},
 		node: fmt.Sprintf("node-%d-%d", os.Getpid(), nodes.Add(1)), namespace: api.Namespace(t),
 	}
+	s.dial()
+	s.routes = claim.Keeper{Store: s.store, Stage: "flock-route", Undo: func(c claim.Claim) error {
+		return s.eachRoute(c, nexthop.Anycast.Leave)
+	}}
+	return s
+}
+
+// dial opens what speaks to the host's kernel.
+func (s *site) dial() {
+	s.Helper()
 	err := s.host.Do(func() (err error) {
 		s.conn, err = rtnl.Dial()
 		return err
 	})
 	if err != nil {
-		t.Fatal(err)
+		s.Fatal(err)
 	}
-	t.Cleanup(s.conn.Close)
+	s.Cleanup(s.conn.Close)
 	s.board = announce.NewBoard(s.conn, s.store)
-	s.routes = claim.Keeper{Store: s.store, Stage: "flock-route", Undo: func(c claim.Claim) error {
-		return s.eachRoute(c, nexthop.Anycast.Leave)
-	}}
-	return s
 }
 
 func (s *site) eachRoute(c claim.Claim, do func(nexthop.Anycast, int) error) (err error) {
