@@ -26,12 +26,12 @@ func newCommand() *cobra.Command {
 
 It renders BIRD's configuration, lets BIRD check it and loads it; it installs one
 route for each pool in the main table and one in the announcement table, which
-BIRD announces. It never starts or stops BIRD, and when birdd itself stops
-everything stays as it is.`,
+BIRD announces. When birdd stops everything stays as it is. BIRD is a process of its
+own, that "birdd bird" or somebody else runs.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(newRun(), newRender(), newStatus(), newBootstrap())
+	c.AddCommand(newRun(), newRender(), newStatus(), newBootstrap(), newBird())
 	return c
 }
 

@@ -40,6 +40,8 @@ type site struct {
 	bird    *lab.Bird
 	birdd   *lab.Process
 	routers []*router
+	// contained is the process that runs BIRD in a container, where one does.
+	contained *lab.Process
 }
 
 type router struct {

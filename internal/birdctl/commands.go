@@ -111,3 +111,10 @@ func (c *Conn) ReloadIn(ctx context.Context, protocol string) error {
 	}
 	return err
 }
+
+// GracefulRestart ends BIRD as if it were to start again: it sends no withdrawal, and leaves the kernel's routes.
+// BIRD may still run when it returns.
+func (c *Conn) GracefulRestart(ctx context.Context) error {
+	_, err := c.Do(ctx, "graceful restart")
+	return err
+}
