@@ -17,13 +17,25 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export CGO_ENABLED := 0
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: help build image demo test bench lint fuzz clean packages
+.PHONY: help build generate image demo test bench lint fuzz clean packages
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 build: ## Build the programs into bin/, static and trimmed
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/ $(PROGRAMS)
+
+# What make generate writes, below the folder OUT.
+GENERATED := api/v1alpha1/zz_generated.deepcopy.go deploy/base/nodeconfigs.flock.fritzlab.net.yaml
+OUT ?= .
+
+generate: ## Write what is made from the types of api/v1alpha1: the CRD and the deep copies
+	$(GO) tool -modfile=test/lint/tools.mod controller-gen object:headerFile=test/lint/header.go.txt \
+		paths=./api/v1alpha1 output:object:dir=$(OUT)/api/v1alpha1
+	mkdir -p $(OUT)/deploy/base
+	$(GO) tool -modfile=test/lint/tools.mod controller-gen crd:headerFile=test/lint/header.yaml.txt \
+		paths=./api/v1alpha1 output:crd:stdout > $(OUT)/crd.new
+	mv $(OUT)/crd.new $(OUT)/deploy/base/nodeconfigs.flock.fritzlab.net.yaml
 
 image: build ## Build the images as OCI archives into bin/image, and where Docker runs into it too. TAG=dev
 	$(GO) run ./deploy/image -tag $(TAG)
@@ -40,12 +52,14 @@ test: packages ## Run every test; as root
 bench: packages ## Compare with ptp and bridge, about 6 minutes; as root. BENCHFLAGS=-quick is shorter
 	@$(GO) run ./test/bench $(BENCHFLAGS)
 
-lint: ## Check the form of the code: gofmt, vet, staticcheck, test/lint, go.mod
+lint: ## Check the form of the code: gofmt, vet, staticcheck, test/lint, go.mod, what is generated
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool -modfile=test/lint/tools.mod staticcheck ./...
 	$(GO) run ./test/lint
 	$(GO) mod tidy -diff
+	@out=$$(mktemp -d) && trap 'rm -r $$out' EXIT && $(MAKE) -s generate OUT=$$out && for file in $(GENERATED); do \
+		diff -u $$file $$out/$$file || { echo "make generate"; exit 1; }; done
 
 fuzz: ## Run every fuzz test for FUZZTIME (20s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | \
