@@ -25,6 +25,8 @@ type Anycast struct {
 	Table  uint32
 	Proto  netlink.RouteProtocol
 	Metric uint32
+	// Resilient has flows stay with their device when others join or leave, where the kernel can do that.
+	Resilient bool
 }
 
 // tries bounds how often a change begins again because the kernel has dropped a dead device's part
@@ -95,8 +97,13 @@ func (a Anycast) begin(link int) error {
 	if err != nil {
 		return err
 	}
-	group := Object{Proto: a.Proto, Members: []uint32{member}}
-	if group.ID, err = a.addGroup(group); err != nil {
+	group := Object{Proto: a.Proto, Members: []uint32{member}, Resilient: a.Resilient}
+	group.ID, err = a.addGroup(group)
+	if group.Resilient && errors.Is(err, unix.EINVAL) { // not before Linux 5.13
+		group.Resilient = false
+		group.ID, err = a.addGroup(group)
+	}
+	if err != nil {
 		return err
 	}
 	err = a.Conn.AddRoute(a.route(group.ID))

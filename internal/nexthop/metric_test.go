@@ -5,6 +5,8 @@ package nexthop_test
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +31,7 @@ func prefer(host *hosttest.Host, steps ...string) {
 			for _, addr := range []netip.Addr{any6, any4} {
 				all := anycast(c, addr)
 				better := all
-				better.Metric = rtnl.MetricReady
+				better.Metric, better.Resilient = rtnl.MetricReady, true
 				do := map[byte]func(int) error{'+': all.Join, '-': all.Leave, '^': better.Join, '_': better.Drop}[step[0]]
 				if err := do(link); err != nil {
 					return fmt.Errorf("%s: %w", step, err)
@@ -124,5 +126,49 @@ func TestFallback(t *testing.T) {
 	host.IP("link del v1")
 	if diff := cmp.Diff("16: v2", metrics(t, host)); diff != "" {
 		t.Errorf("routes (-want +got):\n%s", diff)
+	}
+}
+
+// TestFlowsStay shows that a device that leaves or joins a resilient group moves no flow between others.
+func TestFlowsStay(t *testing.T) {
+	host := hosttest.New(t, "v1", "v2", "v3")
+	if err := host.Sysctl("ipv6/fib_multipath_hash_policy", "1"); err != nil {
+		t.Fatal(err)
+	}
+	prefer(host, "+v1", "+v2", "+v3", "^v1", "^v2", "^v3")
+	var batch strings.Builder
+	for sport := range 200 {
+		fmt.Fprintf(&batch, "route get %s ipproto udp sport %d dport 53\n", any6, 2000+sport)
+	}
+	file := filepath.Join(t.TempDir(), "batch")
+	if err := os.WriteFile(file, []byte(batch.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flows := func() []string {
+		var links []string
+		for line := range strings.Lines(host.IP("-6 -batch " + file)) {
+			if _, rest, found := strings.Cut(line, " dev "); found {
+				links = append(links, strings.Fields(rest)[0])
+			}
+		}
+		return links
+	}
+	before := flows()
+	for _, link := range []string{"v1", "v2", "v3"} {
+		if !slices.Contains(before, link) {
+			t.Fatalf("no flow of %d goes to %s", len(before), link)
+		}
+	}
+	for _, step := range []string{"_v3", "^v3"} {
+		prefer(host, step)
+		moved := 0
+		for i, link := range flows() {
+			if before[i] != "v3" && before[i] != link {
+				moved++
+			}
+		}
+		if moved > 0 {
+			t.Errorf("after %s %d of %d flows have moved between the others", step, moved, len(before))
+		}
 	}
 }

@@ -21,9 +21,25 @@ import (
 
 // The attributes of linux/nexthop.h that are used here.
 const (
-	nhaID    = 1
-	nhaGroup = 2
-	nhaOIF   = 5
+	nhaID        = 1
+	nhaGroup     = 2
+	nhaGroupType = 3
+	nhaOIF       = 5
+	nhaResGroup  = 12
+
+	nhaResGroupBuckets         = 1
+	nhaResGroupIdleTimer       = 2
+	nhaResGroupUnbalancedTimer = 3
+
+	groupTypeResilient = 1
+)
+
+// What a resilient group is made of. A bucket of flows moves to a device that joins when it was idle so
+// long, or when devices have had less than their share so long; times in hundredths of a second.
+const (
+	buckets         = 128
+	idleTimer       = 5 * 100
+	unbalancedTimer = 30 * 100
 )
 
 const (
@@ -40,6 +56,9 @@ type Object struct {
 	Link int
 	// Members are the IDs of a group's objects; nil of a device's.
 	Members []uint32
+	// Resilient groups leave a flow with its member when others come and go (Linux 5.13 and later). A
+	// group is born as one or never is.
+	Resilient bool
 }
 
 // String returns the object as ip(8) shows it, with numbers where ip knows names.
@@ -47,7 +66,11 @@ func (o Object) String() string {
 	if o.Members == nil {
 		return fmt.Sprintf("id %d dev #%d proto %d", o.ID, o.Link, o.Proto)
 	}
-	return fmt.Sprintf("id %d group %d proto %d", o.ID, o.Members, o.Proto)
+	text := fmt.Sprintf("id %d group %d proto %d", o.ID, o.Members, o.Proto)
+	if o.Resilient {
+		text += " type resilient"
+	}
+	return text
 }
 
 // header is the kernel's struct nhmsg.
@@ -136,20 +159,28 @@ func requests(verb string, msgType int, ids []uint32) []*rtnl.Request {
 }
 
 func (o Object) request(verb string, flags int) *rtnl.Request {
-	return rtnl.NewRequest(verb, o, unix.RTM_NEWNEXTHOP, flags,
-		header{o.Family, o.Proto}, rtnl.Uint32Attr(nhaID, o.ID), o.leads())
+	parts := append([]nl.NetlinkRequestData{header{o.Family, o.Proto}, rtnl.Uint32Attr(nhaID, o.ID)}, o.leads()...)
+	return rtnl.NewRequest(verb, o, unix.RTM_NEWNEXTHOP, flags, parts...)
 }
 
-// leads returns the attribute that says where the object leads.
-func (o Object) leads() *nl.RtAttr {
+// leads returns the attributes that say where the object leads.
+func (o Object) leads() []nl.NetlinkRequestData {
 	if o.Members == nil {
-		return rtnl.Uint32Attr(nhaOIF, o.Link)
+		return []nl.NetlinkRequestData{rtnl.Uint32Attr(nhaOIF, o.Link)}
 	}
 	members := make([]byte, sizeofMember*len(o.Members))
 	for i, id := range o.Members {
 		binary.NativeEndian.PutUint32(members[sizeofMember*i:], id) // weight and the rest 0: equal shares
 	}
-	return nl.NewRtAttr(nhaGroup, members)
+	group := nl.NewRtAttr(nhaGroup, members)
+	if !o.Resilient {
+		return []nl.NetlinkRequestData{group}
+	}
+	details := nl.NewRtAttr(nhaResGroup|unix.NLA_F_NESTED, nil)
+	details.AddRtAttr(nhaResGroupBuckets, nl.Uint16Attr(buckets))
+	details.AddRtAttr(nhaResGroupIdleTimer, nl.Uint32Attr(idleTimer))
+	details.AddRtAttr(nhaResGroupUnbalancedTimer, nl.Uint32Attr(unbalancedTimer))
+	return []nl.NetlinkRequestData{group, nl.NewRtAttr(nhaGroupType, nl.Uint16Attr(groupTypeResilient)), details}
 }
 
 func parse(body []byte) (Object, error) {
@@ -161,6 +192,8 @@ func parse(body []byte) (Object, error) {
 		switch kind {
 		case nhaGroup:
 			o.Members = parseMembers(value)
+		case nhaGroupType:
+			o.Resilient = len(value) >= 2 && binary.NativeEndian.Uint16(value) == groupTypeResilient
 		case nhaID:
 			o.ID = uint32(rtnl.Uint32(value))
 		case nhaOIF:

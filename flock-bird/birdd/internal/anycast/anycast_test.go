@@ -8,9 +8,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/internal/claim"
+	"flock.fritzlab.net/flock/internal/kube"
 	"flock.fritzlab.net/flock/plugins/cni"
 	"flock.fritzlab.net/flock/test/apiserver"
 )
@@ -164,7 +166,17 @@ func TestSnapshot(t *testing.T) {
 func TestStaticPod(t *testing.T) {
 	api := apiserver.Start(t)
 	s := newSite(t, api, "v1")
-	pod := api.MakePod(t, s.namespace, "etcd", s.node, map[string]string{corev1.MirrorPodAnnotationKey: "of-the-file"})
+	client, err := kube.Connect(api.Kubeconfig(t), "kubelet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "etcd", Annotations: map[string]string{corev1.MirrorPodAnnotationKey: "of-the-file"}},
+		Spec:       corev1.PodSpec{NodeName: s.node, Containers: []corev1.Container{{Name: "etcd", Image: "registry.example/etcd:1"}}},
+	}
+	if pod, err = client.Pods(s.namespace).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	api.SetReady(t, pod, true)
 	id := identity(pod)
 	id.UID = "of-the-file"

@@ -37,7 +37,7 @@ func (k *Keeper) prefer(a cni.Attachment, addr netip.Addr, wanted bool) error {
 	if !found || !slices.Contains(c.Anycast, addr) {
 		return errGone // or it never came: the chain has no flock-route
 	}
-	ready := nexthop.Anycast{Conn: k.Conn, Addr: addr, Table: c.Table, Proto: rtnl.Proto, Metric: rtnl.MetricReady}
+	ready := nexthop.Anycast{Conn: k.Conn, Addr: addr, Table: c.Table, Proto: rtnl.Proto, Metric: rtnl.MetricReady, Resilient: true}
 	if !wanted {
 		return ready.Drop(c.LinkIndex)
 	}

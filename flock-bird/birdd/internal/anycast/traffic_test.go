@@ -78,7 +78,7 @@ func (s *site) serve(node *lab.Node, name string, addrs ...netip.Addr) (*lab.Pod
 // awaitAnswers waits until these pods, and no others, answer at each address.
 func (s *site) awaitAnswers(from *lab.Netns, addrs []netip.Addr, want ...string) {
 	s.Helper()
-	err := lab.Within(context.Background(), 10*time.Second, fmt.Sprint("new connections reach ", want), func() error {
+	err := lab.Within(context.Background(), time.Minute, fmt.Sprint("new connections reach ", want), func() error {
 		for _, addr := range addrs {
 			have := map[string]bool{}
 			for range 20 {
