@@ -9,42 +9,55 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"time"
 
-	"flock.fritzlab.net/flock/api/v1alpha1"
-	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/nodejson"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/metrics"
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/reconcile"
+	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/usage"
 	"flock.fritzlab.net/flock/internal/announce"
-	"flock.fritzlab.net/flock/internal/filewatch"
+	"flock.fritzlab.net/flock/internal/health"
 	"flock.fritzlab.net/flock/internal/nodefile"
 	"flock.fritzlab.net/flock/internal/pool"
 	"flock.fritzlab.net/flock/internal/rebuild"
 	"flock.fritzlab.net/flock/internal/store"
 	"flock.fritzlab.net/flock/internal/task"
+	"flock.fritzlab.net/flock/plugins/cni"
 )
 
 // Options say where everything is.
 type Options struct {
-	// ConfigFile is the NodeConfig, empty where node.json is written by somebody else.
+	// Cluster is for a node of Kubernetes, nil for one without.
+	Cluster *Cluster
+	// ConfigFile is the NodeConfig of a node without Kubernetes, empty where node.json is written by
+	// somebody else.
 	ConfigFile string
 	NodeFile   string
 	StateDir   string
 	// Interval is the time from one comparison to the next.
 	Interval time.Duration
-	// Listen is the address of the health endpoints, empty for none.
+	// Listen is the address of health endpoints and metrics, empty for none.
 	Listen string
 	Log    *slog.Logger
 }
 
 // The areas of health.
 const (
-	areaNodeConfig = "NodeConfig"
-	areaReconcile  = "reconcile"
+	areaNodeConfig  = "NodeConfig"
+	areaReconcile   = "reconcile"
+	areaContact     = "API server"
+	areaPods        = "watch of pods"
+	areaNodeConfigs = "watch of NodeConfigs"
+	areaStatus      = "status"
 )
 
-// rest is how long after a change of the NodeConfig's file nothing is done about another one.
-const rest = 500 * time.Millisecond
+const (
+	// rest is how long after a change of the NodeConfig's file nothing is done about another one.
+	rest = 500 * time.Millisecond
+	// patience is the least time that a round may take before the daemon is taken for stuck.
+	patience = 5 * time.Minute
+)
 
 // stages are flock's programs that note claims in the store.
 var stages = []string{"flock-route", announce.Stage}
@@ -54,98 +67,131 @@ func Run(ctx context.Context, o Options) error {
 	if o.Interval <= rest {
 		return fmt.Errorf("interval %s is too short: more than %s is wanted", o.Interval, rest)
 	}
-	tasks, err := o.tasks(ctx)
+	d := newDaemon(o)
+	tasks, stop, err := d.tasks(ctx)
+	defer stop()
 	if err != nil {
 		return err
 	}
-	o.Log.Info("ipamd runs", "config", o.ConfigFile, "nodeFile", o.NodeFile, "stateDir", o.StateDir, "interval", o.Interval.String())
+	o.Log.Info("ipamd runs", "config", o.ConfigFile, "node", o.Cluster.node(), "nodeFile", o.NodeFile, "stateDir", o.StateDir, "interval", o.Interval.String())
 	return task.Run(ctx, tasks...)
 }
 
-// tasks opens what can fail for good before anything runs.
-func (o Options) tasks(ctx context.Context) ([]task.Task, error) {
-	areas := []string{areaReconcile}
-	if o.ConfigFile != "" {
-		areas = append(areas, areaNodeConfig)
+// daemon is what tasks share.
+type daemon struct {
+	Options
+	health   *health.Health
+	registry *prometheus.Registry
+	metrics  *metrics.Daemon
+	gone     func(cni.Pod) bool // nil without Kubernetes
+}
+
+func newDaemon(o Options) *daemon {
+	needs := []string{areaReconcile}
+	switch {
+	case o.Cluster != nil:
+		needs = append(needs, areaNodeConfig, areaNodeConfigs, areaPods)
+	case o.ConfigFile != "":
+		needs = append(needs, areaNodeConfig)
 	}
-	health := newHealth(o.Log, areas...)
-	tasks := []task.Task{task.Func("reconcile", func(ctx context.Context) error { return o.reconcile(ctx, health) })}
-	if o.ConfigFile != "" {
-		watcher, err := filewatch.Watch(o.ConfigFile)
-		if err != nil {
-			return nil, err
-		}
-		changed := task.NewTrigger()
-		tasks = append(tasks,
-			task.Func("NodeConfig file", func(ctx context.Context) error { return watcher.Run(ctx, changed.Fire) }),
-			task.Func("node.json", func(ctx context.Context) error { return o.keepNodeFile(ctx, changed, health) }))
+	d := &daemon{Options: o, health: health.New(o.Log, needs...), registry: health.NewRegistry()}
+	d.metrics = metrics.New(d.registry)
+	d.registry.MustRegister(metrics.Store{Read: d.read})
+	return d
+}
+
+// tasks opens what can fail for good before anything runs. stop ends what is not a task.
+func (d *daemon) tasks(ctx context.Context) (tasks []task.Task, stop func(), err error) {
+	stop = func() {}
+	switch {
+	case d.Cluster != nil:
+		tasks, stop, err = d.clusterTasks(ctx)
+	case d.ConfigFile != "":
+		tasks, err = d.fileTasks()
 	}
-	if o.Listen == "" {
-		return tasks, nil
-	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen for health checks: %w", err)
+		return nil, stop, err
 	}
-	return append(tasks, task.Func("health", func(ctx context.Context) error { return health.serve(ctx, listener) })), nil
+	tasks = append(tasks, task.Func("reconcile", d.reconcile))
+	if d.Listen == "" {
+		return tasks, stop, nil
+	}
+	listener, err := health.Listen(ctx, d.Listen)
+	if err != nil {
+		return nil, stop, err
+	}
+	return append(tasks, task.Func("health", func(ctx context.Context) error { return d.health.Serve(ctx, listener, d.registry) })), stop, nil
 }
 
-// keepNodeFile writes node.json as the NodeConfig says. With a NodeConfig that is wrong, or none, the last
-// node.json stays.
-func (o Options) keepNodeFile(ctx context.Context, changed task.Trigger, health *health) error {
-	return task.Loop(ctx, changed, rest, o.Interval, func(context.Context) {
-		config, err := v1alpha1.Load(o.ConfigFile)
-		var wrote bool
-		if err == nil {
-			wrote, err = nodejson.Keep(o.NodeFile, config)
-		}
-		if wrote {
-			o.Log.Info("wrote node.json", "path", o.NodeFile, "pools", len(config.Spec.Pools))
-		}
-		health.set(areaNodeConfig, err)
-	})
-}
-
-func (o Options) reconcile(ctx context.Context, health *health) error {
+func (d *daemon) reconcile(ctx context.Context) error {
 	r := &reconcile.Reconciler{
-		Store:     o.store(),
+		Store:     d.store(),
 		Witnesses: []reconcile.Witness{reconcile.Netns, reconcile.Links},
 		Routes:    reconcile.KernelRoutes,
-		Pools:     o.pools,
+		Pools:     d.pools,
+		Gone:      d.gone,
 		Stages:    stages,
 		SinceBoot: store.SinceBoot,
-		Log:       o.Log,
+		Log:       d.Log,
 	}
 	told := map[string]bool{}
-	return task.Loop(ctx, nil, rest, o.Interval, func(ctx context.Context) {
-		health.set(areaReconcile, errors.Join(r.Round(ctx), o.tellDamaged(told)))
+	alive := d.health.Loop("reconcile", max(10*d.Interval, patience))
+	return task.Loop(ctx, nil, rest, d.Interval, func(ctx context.Context) {
+		done, err := r.Round(ctx)
+		err = errors.Join(err, d.tellDamaged(told))
+		d.metrics.Round(done, err)
+		d.health.Set(areaReconcile, err)
+		alive()
 	})
 }
 
 // tellDamaged tells once of each damaged store that was kept, whoever kept it.
-func (o Options) tellDamaged(told map[string]bool) error {
-	damaged, err := o.store().Damaged()
+func (d *daemon) tellDamaged(told map[string]bool) error {
+	damaged, err := d.store().Damaged()
 	for _, path := range damaged {
 		if !told[path] {
-			o.Log.Error("a damaged store was kept", "path", path)
+			d.Log.Error("a damaged store was kept", "path", path)
 		}
 		told[path] = true
 	}
 	return err
 }
 
-func (o Options) store() store.Store {
-	s := rebuild.Store(o.StateDir)
-	s.Warn = func(text string) { o.Log.Error("store repaired", "problem", text) }
+func (d *daemon) store() store.Store {
+	s := rebuild.Store(d.StateDir)
+	s.Warn = func(text string) { d.Log.Error("store repaired", "problem", text) }
 	return s
 }
 
-// pools returns the node's pools; none before there is a node.json.
-func (o Options) pools() ([]pool.Pool, error) {
-	node, err := nodefile.Read(o.NodeFile)
+// node returns what node.json says, which is no pools before there is one.
+func (d *daemon) node() (nodefile.Node, error) {
+	node, err := nodefile.Read(d.NodeFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nodefile.Spec{}.Parse()
 	}
+	return node, err
+}
+
+func (d *daemon) pools() ([]pool.Pool, error) {
+	node, err := d.node()
 	return node.Pools, err
+}
+
+// read returns how the pools of node.json are used, and what became of ADDs. It leaves a damaged store to the next
+// comparison.
+func (d *daemon) read() (u usage.Usage, counters store.Counters, err error) {
+	node, err := d.node()
+	if err != nil {
+		return u, counters, err
+	}
+	s := d.store()
+	s.ReadOnly = true
+	err = s.View(func(tx *store.Tx) error {
+		if u, err = usage.Count(tx, node, store.SinceBoot()); err != nil {
+			return err
+		}
+		counters, err = tx.Counters()
+		return err
+	})
+	return u, counters, err
 }

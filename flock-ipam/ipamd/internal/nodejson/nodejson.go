@@ -12,17 +12,35 @@ import (
 	"flock.fritzlab.net/flock/internal/pool"
 )
 
+// InvalidError is that a NodeConfig is wrong: Err names all that is.
+type InvalidError struct {
+	Name string
+	Err  error
+}
+
+func (e *InvalidError) Error() string { return fmt.Sprintf("check NodeConfig %s: %v", e.Name, e.Err) }
+
+// Unwrap returns what is wrong.
+func (e *InvalidError) Unwrap() error { return e.Err }
+
 // Keep writes what flock-ipam needs of the NodeConfig to the file, unless the file means the same already,
-// and returns whether it wrote. An error names everything that is wrong with the NodeConfig, and then the file stays
-// as it is.
+// and returns whether it wrote. An error that is not about the file is an [*InvalidError]; with either the
+// file stays as it is.
 func Keep(path string, config *v1alpha1.NodeConfig) (wrote bool, err error) {
 	if _, errs := config.Parse(); len(errs) > 0 {
-		return false, fmt.Errorf("check NodeConfig %s: %w", config.Name, errs.ToAggregate())
+		return false, &InvalidError{config.Name, errs.ToAggregate()}
 	}
 	spec := Spec(config)
+	if _, err := spec.Parse(); err != nil {
+		return false, &InvalidError{config.Name, err}
+	}
+	return keep(path, spec)
+}
+
+func keep(path string, spec nodefile.Spec) (wrote bool, err error) {
 	wanted, err := spec.Parse()
 	if err != nil {
-		return false, fmt.Errorf("check NodeConfig %s: %w", config.Name, err)
+		return false, err
 	}
 	if there, err := nodefile.Read(path); err == nil && reflect.DeepEqual(there, wanted) {
 		return false, nil

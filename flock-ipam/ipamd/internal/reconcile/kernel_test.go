@@ -56,6 +56,8 @@ func TestLinksAndRoutes(t *testing.T) {
 		"route add 10.0.0.2 dev x1 proto 72 metric 16",
 		"-6 route add 2001:db8::1 dev v1 proto 73 table 7273 metric 16",
 		"route add 10.0.0.3 dev v1 proto static",
+		"route add blackhole 10.0.0.0/16",
+		"-6 route add default dev v1",
 	} {
 		host.IP(command)
 	}
@@ -82,6 +84,16 @@ func TestLinksAndRoutes(t *testing.T) {
 		}
 		if got, want := fmt.Sprint(routes.Attached), "10.0.0.1"; len(routes.Attached) != 1 || fmt.Sprint(routes.Attached[0].Addresses) != "["+want+"]" {
 			t.Errorf("attached %s, want %s alone", got, want)
+		}
+		if !routes.Linked[attachment("a")] || routes.Linked[attachment("b")] {
+			t.Errorf("linked %v, want a alone", routes.Linked)
+		}
+		for addr, want := range map[string]bool{
+			"10.0.0.1": true, "10.0.0.3": true, "10.0.0.4": false, "10.0.1.1": false, "192.0.2.1": false, "2001:db8::1": false, "fd00::1": false,
+		} {
+			if got, err := routes.Host(netip.MustParseAddr(addr)); got != want || err != nil {
+				t.Errorf("route for %s alone: %v, %v; want %v", addr, got, err, want)
+			}
 		}
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"flock.fritzlab.net/flock/flock-ipam/internal/config"
@@ -26,6 +27,9 @@ type Reconciler struct {
 	Routes func() (Routes, error)
 	// Pools returns the node's pools: their addresses belong into the store when they are in use.
 	Pools func() ([]pool.Pool, error)
+	// Gone tells that a pod is on this node no more, and false where that is not known; nil where there are
+	// no pods to know of.
+	Gone func(cni.Pod) bool
 	// Stages are those whose claims are in the store.
 	Stages []string
 	// SinceBoot is the clock of the cool-down.
@@ -49,31 +53,41 @@ type owned struct {
 	claim      claim.Claim
 }
 
+// Done is what a round has changed.
+type Done struct {
+	// Released counts the attachments whose addresses were given back, Adopted the addresses that were
+	// taken into the store because they are in use.
+	Released, Adopted int
+}
+
 // Round compares once and acts. It has changed nothing when it could not read everything; what else it
 // found wrong it reports when it has done the rest.
-func (r *Reconciler) Round(ctx context.Context) error {
+func (r *Reconciler) Round(ctx context.Context) (done Done, err error) {
 	if err := r.Store.Verify(); err != nil {
-		return fmt.Errorf("verify the store: %w", err)
+		return done, fmt.Errorf("verify the store: %w", err)
 	}
 	// The store is read first: what begins later is in what is seen later.
 	books, err := r.read()
 	if err != nil {
-		return fmt.Errorf("read the store: %w", err)
+		return done, fmt.Errorf("read the store: %w", err)
 	}
 	seen, err := ask(ctx, r.Witnesses)
 	if err != nil {
-		return fmt.Errorf("look what is alive: %w", err)
+		return done, fmt.Errorf("look what is alive: %w", err)
 	}
 	routes, err := r.Routes()
 	if err != nil {
-		return fmt.Errorf("look what is routed: %w", err)
+		return done, fmt.Errorf("look what is routed: %w", err)
 	}
 	pools, err := r.Pools()
 	if err != nil {
-		return fmt.Errorf("read the pools: %w", err)
+		return done, fmt.Errorf("read the pools: %w", err)
 	}
 	r.memory.next()
-	return errors.Join(r.bury(books, seen), r.forget(books, seen, routes), r.adopt(books, routes, pools))
+	released, burying := r.bury(books, seen, routes)
+	forgetting := r.forget(books, seen, routes)
+	adopted, adopting := r.adopt(books, routes, pools)
+	return Done{released, adopted}, errors.Join(burying, forgetting, adopting)
 }
 
 func (r *Reconciler) read() (books, error) {
@@ -119,25 +133,25 @@ func lifetimeOf(alloc store.Allocation) lifetime {
 	return lifetime{alloc.Attachment, alloc.Netns, alloc.Allocated.UTC()}
 }
 
-// bury releases what the dead have, finished or not.
-func (r *Reconciler) bury(b books, seen sightings) error {
-	var problems error
-	var condemned []store.Allocation
-	for _, alloc := range b.allocations {
-		dead, err := seen.dead(alloc)
-		problems = errors.Join(problems, err)
-		if dead && r.memory.again(lifetimeOf(alloc)) {
-			condemned = append(condemned, alloc)
-		}
-	}
+// finding is that an attachment is to be released.
+type finding struct {
+	lifetime
+	// abandoned: not because it is dead, but because it was never finished and will not be.
+	abandoned bool
+}
+
+// bury releases what the dead have, finished or not, and what nobody will ever finish. It returns how many
+// attachments that were.
+func (r *Reconciler) bury(b books, seen sightings, routes Routes) (count int, problems error) {
+	condemned, problems := r.condemn(b, seen, routes)
 	if len(condemned) == 0 {
-		return problems
+		return 0, problems
 	}
 	var released []store.Allocation
 	err := r.Store.Update(func(tx *store.Tx) error {
 		released = nil // a second run begins again
-		for _, alloc := range condemned {
-			done, err := r.release(tx, alloc)
+		for _, f := range condemned {
+			alloc, done, err := r.release(tx, f)
 			if err != nil {
 				return err
 			}
@@ -148,20 +162,54 @@ func (r *Reconciler) bury(b books, seen sightings) error {
 		return nil
 	})
 	if err != nil {
-		return errors.Join(problems, fmt.Errorf("release the dead: %w", err))
+		return 0, errors.Join(problems, fmt.Errorf("release the dead: %w", err))
 	}
 	for _, alloc := range released {
 		r.Log.Info("released", "attachment", alloc.Attachment.String(), "addresses", alloc.Addresses,
 			"state", alloc.State, "pod", alloc.Pod.String(), "netns", alloc.Netns)
 	}
-	return problems
+	return len(released), problems
 }
 
-// release gives an allocation back if it is still the one that was found dead.
-func (r *Reconciler) release(tx *store.Tx, dead store.Allocation) (bool, error) {
-	alloc, found, err := tx.Get(dead.Attachment)
-	if err != nil || !found || lifetimeOf(alloc) != lifetimeOf(dead) {
-		return false, err
+// condemn returns what two rounds in a row have found to be released.
+func (r *Reconciler) condemn(b books, seen sightings, routes Routes) (condemned []finding, problems error) {
+	for _, alloc := range b.allocations {
+		f := finding{lifetime: lifetimeOf(alloc)}
+		found, err := seen.dead(alloc)
+		if !found && err == nil {
+			f.abandoned = true
+			found, err = r.abandoned(alloc, b, routes)
+		}
+		problems = errors.Join(problems, err)
+		if found && r.memory.again(f) {
+			condemned = append(condemned, f)
+		}
 	}
-	return true, errors.Join(tx.Release(alloc.Attachment, r.SinceBoot()), tx.DeleteNote(config.Name, alloc.Attachment))
+	return condemned, problems
+}
+
+// abandoned tells that an attachment was never finished and that nobody is left who would: its pod is gone,
+// no stage claims it, it has no link of flock's, and nothing is routed to its addresses. Its namespace may be there
+// still: a runtime that gave up leaves one behind. That the pod is there says nothing, for a pod may have several
+// sandboxes in its life.
+func (r *Reconciler) abandoned(alloc store.Allocation, b books, routes Routes) (bool, error) {
+	claimed := func(o owned) bool { return o.attachment == alloc.Attachment }
+	if alloc.State != store.Pending || r.Gone == nil || !r.Gone(alloc.Pod) || routes.Linked[alloc.Attachment] || slices.ContainsFunc(b.claims, claimed) {
+		return false, nil
+	}
+	for _, addr := range alloc.Addresses {
+		if used, err := routes.Host(addr); used || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// release gives an allocation back if it is still the one that was found.
+func (r *Reconciler) release(tx *store.Tx, f finding) (alloc store.Allocation, done bool, err error) {
+	alloc, found, err := tx.Get(f.attachment)
+	if err != nil || !found || lifetimeOf(alloc) != f.lifetime || f.abandoned && alloc.State != store.Pending {
+		return alloc, false, err
+	}
+	return alloc, true, errors.Join(tx.Release(alloc.Attachment, r.SinceBoot()), tx.DeleteNote(config.Name, alloc.Attachment))
 }

@@ -31,11 +31,14 @@ type world struct {
 	blind  error           // of the witness
 	torn   error           // of the routes
 	routes Routes
+	gone   map[string]bool     // pods by their UIDs, which are the container IDs
+	hosts  map[netip.Addr]bool // that somebody else routes
 	log    strings.Builder
 }
 
 func newWorld(t *testing.T) *world {
-	w := &world{t: t, alive: map[string]bool{}, routes: Routes{Leads: map[netip.Addr][]int{}}}
+	w := &world{t: t, alive: map[string]bool{}, gone: map[string]bool{}, hosts: map[netip.Addr]bool{}}
+	w.routes = w.noRoutes()
 	w.Reconciler = Reconciler{
 		Store: store.Store{Dir: t.TempDir(), Warn: func(text string) { t.Error(text) }},
 		Witnesses: []Witness{
@@ -46,11 +49,17 @@ func newWorld(t *testing.T) *world {
 		},
 		Routes:    func() (Routes, error) { return w.routes, w.torn },
 		Pools:     func() ([]pool.Pool, error) { return pool.Parse([]pool.Spec{{CIDR: "10.0.0.0/24"}}) },
+		Gone:      func(pod cni.Pod) bool { return w.gone[pod.UID] },
 		Stages:    []string{"flock-route", "flock-bird"},
 		SinceBoot: func() time.Duration { return 7 },
 		Log:       slog.New(slog.NewTextHandler(io.MultiWriter(&w.log), nil)),
 	}
 	return w
+}
+
+func (w *world) noRoutes() Routes {
+	host := func(addr netip.Addr) (bool, error) { return w.hosts[addr], nil }
+	return Routes{Leads: map[netip.Addr][]int{}, Linked: map[cni.Attachment]bool{}, Host: host}
 }
 
 var errNobodyKnows = errors.New("nobody knows")
@@ -77,7 +86,7 @@ func (w *world) update(fn func(*store.Tx) error) {
 func (w *world) put(id, addr string) {
 	w.t.Helper()
 	w.update(func(tx *store.Tx) error {
-		alloc := store.Allocation{Attachment: attachment(id), State: store.Pending, Netns: "/run/netns/" + id, Addresses: []netip.Addr{netip.MustParseAddr(addr)}}
+		alloc := store.Allocation{Attachment: attachment(id), State: store.Pending, Pod: cni.Pod{UID: id}, Netns: "/run/netns/" + id, Addresses: []netip.Addr{netip.MustParseAddr(addr)}}
 		return errors.Join(tx.Put(alloc), tx.SetNote(config.Name, alloc.Attachment, []string{"10.0.0.0/24"}))
 	})
 }
@@ -132,6 +141,12 @@ func round(err ...string) step { return step{err: strings.Join(err, "")} }
 
 func live(id string) step { return do(func(w *world) { w.alive[id] = true }) }
 func die(id string) step  { return do(func(w *world) { w.alive[id] = false }) }
+func gone(id string) step { return do(func(w *world) { w.gone[id] = true }) }
+func commit(id string) step {
+	return do(func(w *world) {
+		w.update(func(tx *store.Tx) error { return tx.Commit(attachment(id), time.Unix(9, 0)) })
+	})
+}
 func put(id, addr string) step {
 	return do(func(w *world) { w.put(id, addr) })
 }
@@ -150,7 +165,7 @@ func route(addr string, ids ...string) step {
 	})
 }
 
-var noRoutes = do(func(w *world) { w.routes = Routes{Leads: map[netip.Addr][]int{}} })
+var noRoutes = do(func(w *world) { w.routes = w.noRoutes() })
 
 func TestRounds(t *testing.T) {
 	blind := do(func(w *world) { w.blind = errNobodyKnows })
@@ -183,6 +198,18 @@ func TestRounds(t *testing.T) {
 			})
 		}), round("nobody knows"), round("nobody knows")}, "10.0.0.1 cools since 7\nu has [10.0.0.9]"},
 
+		{"pod gone, once", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round()}, "a has [10.0.0.1]\na noted"},
+		{"pod gone", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round(), round()}, "10.0.0.1 cools since 7"},
+		{"pod gone, of a finished one", []step{put("a", "10.0.0.1"), live("a"), gone("a"), commit("a"), round(), round()}, "a has [10.0.0.1]\na noted"},
+		{"pod gone, finished late", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round(), commit("a"), round(), round()}, "a has [10.0.0.1]\na noted"},
+		{"pod gone, link there", []step{put("a", "10.0.0.1"), live("a"), gone("a"), do(func(w *world) { w.routes.Linked[attachment("a")] = true }), round(), round()},
+			"a has [10.0.0.1]\na noted"},
+		{"pod gone, routed by another", []step{put("a", "10.0.0.1"), live("a"), gone("a"), do(func(w *world) { w.hosts[netip.MustParseAddr("10.0.0.1")] = true }), round(), round()},
+			"a has [10.0.0.1]\na noted"},
+		{"pod gone, claimed", []step{put("a", "10.0.0.1"), live("a"), gone("a"), claims("flock-route", "a", "10.0.0.1"), round(), round()},
+			"a claimed by flock-route\na has [10.0.0.1]\na noted"},
+		{"pod gone, and dead in between", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round(), die("a"), round()}, "a has [10.0.0.1]\na noted"},
+
 		{"note without allocation", []step{do(func(w *world) {
 			w.update(func(tx *store.Tx) error { return tx.SetNote(config.Name, attachment("a"), []string{}) })
 		}), round(), round()}, ""},
@@ -211,7 +238,7 @@ func TestRounds(t *testing.T) {
 					s.do(w)
 					continue
 				}
-				err := w.Round(t.Context())
+				_, err := w.Round(t.Context())
 				if (err == nil) != (s.err == "") || err != nil && !strings.Contains(err.Error(), s.err) {
 					t.Errorf("step %d: Round() = %v, want %q", i, err, s.err)
 				}
@@ -227,7 +254,7 @@ func TestRounds(t *testing.T) {
 func TestComesBack(t *testing.T) {
 	w := newWorld(t)
 	w.put("a", "10.0.0.1")
-	if err := w.Round(t.Context()); err != nil {
+	if _, err := w.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.Routes = func() (Routes, error) { // the last look before acting: a DEL and an ADD of the same names come between
@@ -237,7 +264,7 @@ func TestComesBack(t *testing.T) {
 		})
 		return Routes{}, nil
 	}
-	if err := w.Round(t.Context()); err != nil {
+	if _, err := w.Round(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := w.String(), "10.0.0.1 cools since 3\na has [10.0.0.2]\na noted"; got != want {
@@ -249,7 +276,7 @@ func TestReleaseIsLogged(t *testing.T) {
 	w := newWorld(t)
 	w.put("a", "10.0.0.1")
 	for range 3 {
-		if err := w.Round(t.Context()); err != nil {
+		if _, err := w.Round(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

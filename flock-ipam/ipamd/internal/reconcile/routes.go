@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"flock.fritzlab.net/flock/internal/claim"
@@ -25,6 +26,10 @@ type Routes struct {
 	// Leads has every address with the index of every link that it is routed to in any table, and with
 	// 0 where that is more than one.
 	Leads map[netip.Addr][]int
+	// Linked are the attachments that have a link of flock's.
+	Linked map[cni.Attachment]bool
+	// Host tells whether the kernel has a route for this one address, whoever made it.
+	Host func(netip.Addr) (bool, error)
 }
 
 // KernelRoutes reads the routes of the network namespace of this process.
@@ -33,12 +38,19 @@ func KernelRoutes() (Routes, error) {
 	if err != nil {
 		return Routes{}, err
 	}
+	links, err := rebuild.Links()
+	if err != nil {
+		return Routes{}, err
+	}
 	conn, err := rtnl.Dial()
 	if err != nil {
 		return Routes{}, err
 	}
 	defer conn.Close()
-	r := Routes{Attached: attached, Leads: map[netip.Addr][]int{}}
+	r := Routes{Attached: attached, Leads: map[netip.Addr][]int{}, Linked: map[cni.Attachment]bool{}, Host: hostRoute}
+	for _, a := range links {
+		r.Linked[a] = true
+	}
 	for _, family := range []int{unix.AF_INET6, unix.AF_INET} {
 		for _, like := range []rtnl.Route{{Proto: rtnl.Proto}, {Proto: rtnl.ProtoAnnounce}} {
 			routes, err := conn.Routes(family, like)
@@ -53,6 +65,29 @@ func KernelRoutes() (Routes, error) {
 		}
 	}
 	return r, nil
+}
+
+// hostRoute asks the kernel which route a packet to the address would take.
+func hostRoute(addr netip.Addr) (bool, error) {
+	handle, err := rtnl.Open()
+	if err != nil {
+		return false, err
+	}
+	defer handle.Close()
+	found, err := handle.RouteGetWithOptions(addr.AsSlice(), &netlink.RouteGetOptions{FIBMatch: true})
+	switch {
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EACCES):
+		return false, nil // none, or one that refuses: unreachable, blackhole, prohibit
+	case err != nil:
+		return false, fmt.Errorf("look up the route to %s: %w", addr, err)
+	}
+	return slices.ContainsFunc(found, func(route netlink.Route) bool {
+		if route.Dst == nil {
+			return false
+		}
+		ones, all := route.Dst.Mask.Size()
+		return ones == all
+	}), nil
 }
 
 // lead tells whether any address of the claim is still routed to its link.
@@ -70,8 +105,9 @@ type stray struct {
 	attachment cni.Attachment
 }
 
-// adopt takes addresses into the store that are in use and not in it: nobody else may get them.
-func (r *Reconciler) adopt(b books, routes Routes, pools []pool.Pool) error {
+// adopt takes addresses into the store that are in use and not in it: nobody else may get them. It returns
+// how many that were.
+func (r *Reconciler) adopt(b books, routes Routes, pools []pool.Pool) (count int, problems error) {
 	var strays []stray
 	for _, shown := range routes.Attached {
 		known := b.allocations[shown.Attachment].Addresses
@@ -83,16 +119,16 @@ func (r *Reconciler) adopt(b books, routes Routes, pools []pool.Pool) error {
 			}
 		}
 	}
-	var problems error
 	for _, s := range strays {
 		err := r.Store.Update(s.adopt)
 		if err != nil {
 			problems = errors.Join(problems, fmt.Errorf("allocate %s, which is in use, to attachment %s: %w", s.address, s.attachment, err))
 			continue
 		}
+		count++
 		r.Log.Warn("allocated what is in use", "attachment", s.attachment.String(), "address", s.address)
 	}
-	return problems
+	return count, problems
 }
 
 func (s stray) adopt(tx *store.Tx) error {

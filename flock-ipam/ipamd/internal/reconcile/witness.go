@@ -34,10 +34,25 @@ func netnsAlive(alloc store.Allocation) (bool, error) {
 		return alive, err
 	}
 	folder := filepath.Dir(alloc.Netns)
-	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(folder, "/proc/") {
+	if strings.HasPrefix(folder, "/proc/") {
+		return false, seesProcesses(alloc.Netns)
+	}
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("look at network namespace %s: there is no %s here: mount it", alloc.Netns, folder)
 	}
 	return false, nil
+}
+
+// hostPIDs is the kernel's name for the first of its PID namespaces.
+const hostPIDs = "pid:[4026531836]"
+
+// seesProcesses returns an error where a path of /proc means another process than to the container runtime,
+// or none.
+func seesProcesses(netns string) error {
+	if pids, err := os.Readlink("/proc/self/ns/pid"); err != nil || pids != hostPIDs {
+		return fmt.Errorf("look at network namespace %s: the node's processes cannot be seen from this PID namespace (%s): use the host's", netns, pids)
+	}
+	return nil
 }
 
 // Links sees the attachments whose links are in the network namespace of this process.

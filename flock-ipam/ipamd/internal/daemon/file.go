@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/nodejson"
+	"flock.fritzlab.net/flock/internal/filewatch"
+	"flock.fritzlab.net/flock/internal/task"
+)
+
+// fileTasks follow a NodeConfig in a file.
+func (d *daemon) fileTasks() ([]task.Task, error) {
+	watcher, err := filewatch.Watch(d.ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	changed := task.NewTrigger()
+	return []task.Task{
+		task.Func("NodeConfig file", func(ctx context.Context) error { return watcher.Run(ctx, changed.Fire) }),
+		task.Func("node.json", func(ctx context.Context) error { return d.keepNodeFile(ctx, changed) }),
+	}, nil
+}
+
+// keepNodeFile writes node.json as the NodeConfig says. With a NodeConfig that is wrong, or none, the last
+// node.json stays.
+func (d *daemon) keepNodeFile(ctx context.Context, changed task.Trigger) error {
+	return task.Loop(ctx, changed, rest, d.Interval, func(context.Context) {
+		config, err := v1alpha1.Load(d.ConfigFile)
+		var wrote bool
+		if err == nil {
+			wrote, err = nodejson.Keep(d.NodeFile, config)
+		}
+		if wrote {
+			d.Log.Info("wrote node.json", "path", d.NodeFile, "pools", len(config.Spec.Pools))
+			d.metrics.NodeFileWritten()
+		}
+		d.metrics.NodeConfig(err)
+		d.health.Set(areaNodeConfig, err)
+	})
+}
