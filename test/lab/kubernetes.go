@@ -16,7 +16,8 @@ func (k *Kubernetes) flags() []string {
 // StartIpamd starts ipamd on the node, for the first time or again, with more of its flags where wanted. The node's
 // Kubernetes must be set.
 func (n *Node) StartIpamd(flags ...string) (err error) {
-	args := append([]string{"run", "--state-dir", n.StateDir(), "--node-file", n.NodeFile()}, n.Kubernetes.flags()...)
+	args := append([]string{"run", "--state-dir", n.StateDir(), "--node-file", n.NodeFile(),
+		"--socket", filepath.Join(n.StateDir(), "ipamd.sock")}, n.Kubernetes.flags()...)
 	n.Ipamd, err = n.Start(filepath.Join(n.Dir, "ipamd.log"), filepath.Join(n.lab.bin, "ipamd"), append(args, flags...)...)
 	return err
 }
