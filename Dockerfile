@@ -19,7 +19,8 @@ FROM debian:bookworm-slim AS bird
 RUN apt-get update \
 	&& apt-get install -y --no-install-recommends bird2 \
 	&& rm -rf /var/lib/apt/lists/*
-CMD ["bird", "--help"]
+COPY --from=build /src/bin/birdd /usr/local/bin/
+CMD ["birdd", "bird", "--help"]
 
 FROM scratch AS flock
 COPY --from=build /rootfs /

@@ -94,6 +94,7 @@ func TestContainerd(t *testing.T) {
 		{flock, "supportedVersions", []string{"flock-veth"}},
 		{flock, "supportedVersions", []string{"flock-route"}},
 		{flock, "supportedVersions", []string{"flock-bird"}},
+		{bird, "Usage", nil},
 		{bird, "BIRD version 2.", []string{"bird", "--version"}},
 		{bird, "Unable to connect", []string{"birdc", "show", "status"}},
 		{bird, "Unable to connect", []string{"birdcl", "show", "status"}},

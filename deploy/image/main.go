@@ -43,7 +43,7 @@ func run(bin, out, tag string) error {
 	if err != nil {
 		return err
 	}
-	bird, err := birdImage(tag)
+	bird, err := birdImage(bin, tag)
 	if err != nil {
 		return err
 	}
@@ -76,8 +76,8 @@ func flockImage(bin, tag string) (image, error) {
 	}, nil
 }
 
-// birdImage is BIRD with the libraries that it loads.
-func birdImage(tag string) (image, error) {
+// birdImage is BIRD with the libraries that it loads, and birdd, which starts and stops it.
+func birdImage(bin, tag string) (image, error) {
 	debian, err := download(birdPackages)
 	if err != nil {
 		return image{}, err
@@ -86,12 +86,15 @@ func birdImage(tag string) (image, error) {
 	if err != nil {
 		return image{}, err
 	}
+	if err := files.copy(binDir+"birdd", filepath.Join(bin, "birdd")); err != nil {
+		return image{}, err
+	}
 	return image{
 		short: "bird", name: "localhost/flock/bird:" + tag, arch: runtime.GOARCH, files: files,
-		command: []string{"bird", "--help"},
+		command: []string{"birdd", "bird", "--help"},
 		annotations: map[string]string{
 			"org.opencontainers.image.title":    "BIRD for flock",
-			"org.opencontainers.image.licenses": "GPL-2.0-or-later",
+			"org.opencontainers.image.licenses": "GPL-2.0-or-later AND Apache-2.0",
 			"org.debian.packages":               debian.versions,
 		},
 	}, nil
