@@ -23,7 +23,7 @@ import (
 const (
 	statusRest     = 5 * time.Second
 	statusPatience = 10 * time.Second
-	statusMaxWait  = time.Minute
+	statusMaxWait  = 30 * time.Second
 )
 
 // Status writes what one daemon observes into NodeConfig.status: by server-side apply, so that each
@@ -120,7 +120,7 @@ func (s *Status) write(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	err := s.apply(ctx, want)
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+	if err != nil && !apierrors.IsNotFound(err) {
 		return true, fmt.Errorf("write the status of NodeConfig %s: %w", want.name, err)
 	}
 	s.written = want
@@ -133,9 +133,8 @@ func (s *Status) apply(ctx context.Context, d document) error {
 	patch, err := json.Marshal(map[string]any{
 		"apiVersion": v1alpha1.APIVersion,
 		"kind":       v1alpha1.Kind,
-		// The uid keeps it from a namesake that has been created meanwhile.
-		"metadata": map[string]any{"name": d.name, "uid": d.uid},
-		"status":   d.status,
+		"metadata":   map[string]any{"name": d.name},
+		"status":     d.status,
 	})
 	if err != nil {
 		return err
