@@ -19,7 +19,7 @@ import (
 )
 
 // tiny measures everything once.
-var tiny = plan{Rounds: 1, SlowRounds: 1, Bursts: 1, SlowBursts: 1, Parallel: 2, Few: 2, Many: 20, Starts: 1, Announced: 2}
+var tiny = plan{Rounds: 1, SlowRounds: 1, Bursts: 1, SlowBursts: 1, Parallel: 2, Few: 2, Many: 20, Starts: 1, Announced: 2, Anycast: 20, Flips: 2}
 
 func TestRunMeasuresEverythingAndLeavesNothing(t *testing.T) {
 	r, err := run(t.Context(), tiny)
@@ -71,6 +71,9 @@ func wantKeys() map[key]bool {
 	for _, verb := range []string{"announce", "withdraw"} {
 		want[key{Subject: "fixed address", Parallel: 1, Verb: verb}] = true
 	}
+	for _, k := range []key{readyKey, notReadyKey, lookupKey} {
+		want[k] = true
+	}
 	return want
 }
 
@@ -108,6 +111,10 @@ func filled(flock float64) *report {
 		switch {
 		case k.Subject == flockName, strings.HasPrefix(k.Subject, "flock-"), k.Subject == "fixed address":
 			note(k, 4*flock)
+		case k == readyKey, k == notReadyKey:
+			note(k, 40*flock)
+		case k == lookupKey:
+			note(k, 0.5*flock)
 		case k.Subject == ptp64Name:
 			note(k, 1000)
 		default:
@@ -133,6 +140,20 @@ func TestLimits(t *testing.T) {
 	none := newReport(tiny)
 	if none.missed() != len(none.limits()) {
 		t.Errorf("nothing measured: %+v", none.limits())
+	}
+}
+
+func TestOnePart(t *testing.T) {
+	r := newReport(plan{Only: partReady})
+	for _, k := range []key{readyKey, notReadyKey, lookupKey} {
+		r.note(k, time.Millisecond/2)
+	}
+	if r.missed() != 0 || len(r.limits()) != 5 {
+		t.Errorf("limits of one part: %+v", r.limits())
+	}
+	var out bytes.Buffer
+	if r.print(&out); strings.Contains(out.String(), "ADD") {
+		t.Errorf("one part is printed as\n%s", &out)
 	}
 }
 

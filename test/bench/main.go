@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netns"
@@ -35,24 +37,47 @@ type plan struct {
 	Few, Many int
 	Starts    int
 	Announced int
+	// Anycast addresses are announced while a pod's readiness changes so many times, forth and back.
+	Anycast, Flips int
+	// Only is the one part of the parts that is measured, empty for all of them.
+	Only string
 }
 
+// The parts of a run.
+const (
+	partStarts   = "starts"
+	partAnnounce = "announce"
+	partReady    = "ready"
+	partAttach   = "attach"
+)
+
+var parts = []string{partStarts, partAnnounce, partReady, partAttach}
+
+// has tells whether a part is measured.
+func (p plan) has(part string) bool { return p.Only == "" || p.Only == part }
+
 var (
-	whole = plan{Rounds: 200, SlowRounds: 8, Bursts: 15, SlowBursts: 2, Parallel: 16, Few: 10, Many: 5000, Starts: 300, Announced: 100}
-	quick = plan{Rounds: 30, SlowRounds: 2, Bursts: 3, SlowBursts: 1, Parallel: 16, Few: 10, Many: 5000, Starts: 60, Announced: 20}
+	whole = plan{Rounds: 200, SlowRounds: 8, Bursts: 15, SlowBursts: 2, Parallel: 16, Few: 10, Many: 5000, Starts: 300, Announced: 100, Anycast: 500, Flips: 250}
+	quick = plan{Rounds: 30, SlowRounds: 2, Bursts: 3, SlowBursts: 1, Parallel: 16, Few: 10, Many: 5000, Starts: 60, Announced: 20, Anycast: 500, Flips: 25}
 )
 
 func main() {
 	short := flag.Bool("quick", false, "measure a tenth as often, for a rough picture")
 	path := flag.String("json", "bin/bench.json", "file for the results")
 	enforce := flag.Bool("enforce", false, "exit 1 when a limit is missed")
+	only := flag.String("only", "", "measure one part alone: "+strings.Join(parts, ", "))
 	flag.Parse()
+	if *only != "" && !slices.Contains(parts, *only) {
+		fmt.Fprintf(os.Stderr, "bench: -only=%s is none of %s\n", *only, strings.Join(parts, ", "))
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	p := whole
 	if *short {
 		p = quick
 	}
+	p.Only = *only
 	report, err := run(ctx, p)
 	if err == nil {
 		report.print(os.Stdout)
@@ -90,14 +115,18 @@ func run(ctx context.Context, p plan) (_ *report, err error) {
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	for _, step := range []struct {
-		what string
-		do   func(context.Context) error
+		what, part string
+		do         func(context.Context) error
 	}{
-		{"build the programs", b.build},
-		{"start each plugin", b.measureStarts},
-		{"announce and withdraw", b.measureAnnouncing},
-		{"attach and detach", b.measureAttaching},
+		{"build the programs", p.Only, b.build},
+		{"start each plugin", partStarts, b.measureStarts},
+		{"announce and withdraw", partAnnounce, b.measureAnnouncing},
+		{"change readiness", partReady, b.measureReadiness},
+		{"attach and detach", partAttach, b.measureAttaching},
 	} {
+		if !p.has(step.part) {
+			continue
+		}
 		b.say("%s", step.what)
 		if err := step.do(ctx); err != nil {
 			return nil, fmt.Errorf("%s: %w", step.what, err)

@@ -133,12 +133,17 @@ func (r *report) print(out io.Writer) {
 	r.finish()
 	fmt.Fprintf(out, "\n%s, %.0f s\n", r.Machine, r.Seconds)
 	for _, parallel := range []int{1, r.Plan.Parallel} {
+		if !r.Plan.has(partAttach) {
+			break
+		}
 		for _, existing := range []int{r.Plan.Few, r.Plan.Many} {
 			r.printAttaching(out, parallel, existing)
 		}
 	}
 	r.printRest(out)
-	fmt.Fprint(out, notes)
+	if r.Plan.has(partAttach) {
+		fmt.Fprint(out, notes)
+	}
 	r.printLimits(out)
 }
 
@@ -172,7 +177,7 @@ func (r *report) printAttaching(out io.Writer, parallel, existing int) {
 }
 
 func (r *report) printRest(out io.Writer) {
-	fmt.Fprintln(out, "\nstart of a program, exec to exit, and an address on its way to the router's kernel (ms)")
+	fmt.Fprintln(out, "\nstart of a program, exec to exit; an address on its way to the router's kernel; look-ups (ms)")
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tn\tp50\tp99\tbytes\t")
 	for _, s := range r.Series {
