@@ -4,9 +4,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
@@ -47,6 +49,8 @@ func (d *daemon) takeConfig() {
 	case before != nil:
 		d.config.Store(&current{before, err})
 		err = fmt.Errorf("%w; birdd keeps to the one before", err)
+	case errors.Is(err, source.ErrUnanswered):
+		return // the area of the API server says it, where it lasts
 	default:
 		d.config.Store(&current{nil, err})
 	}

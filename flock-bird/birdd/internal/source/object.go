@@ -4,7 +4,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"k8s.io/client-go/tools/cache"
@@ -34,14 +33,12 @@ func (o *Object) Get() *v1alpha1.NodeConfig {
 	return object.(*v1alpha1.NodeConfig)
 }
 
-var errUnanswered = errors.New("the API server has not answered yet")
-
 // Read returns what the NodeConfig means, see [Source].
 func (o *Object) Read() (*v1alpha1.Config, error) {
 	nodeConfig := o.Get()
 	switch {
 	case nodeConfig == nil && !o.informer.HasSynced():
-		return nil, fmt.Errorf("read NodeConfig %s: %w", o.node, errUnanswered)
+		return nil, fmt.Errorf("read NodeConfig %s: %w", o.node, ErrUnanswered)
 	case nodeConfig == nil:
 		return nil, because(ErrAbsent, fmt.Errorf("read NodeConfig %s: there is none of that name", o.node))
 	}

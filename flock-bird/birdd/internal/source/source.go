@@ -10,18 +10,20 @@ import (
 	"flock.fritzlab.net/flock/api/v1alpha1"
 )
 
-// Why there is no NodeConfig to go by. Both leave what runs as it is.
+// Why there is no NodeConfig to go by. All leave what runs as it is.
 var (
 	// ErrInvalid tells that the NodeConfig is there and cannot be meant as it stands.
 	ErrInvalid = errors.New("invalid")
 	// ErrAbsent tells that there is no NodeConfig, or none any more.
 	ErrAbsent = errors.New("absent")
+	// ErrUnanswered tells that it is not known yet whether there is one.
+	ErrUnanswered = errors.New("the API server has not answered yet")
 )
 
 // Source is where the NodeConfig stands.
 type Source interface {
-	// Read returns the NodeConfig as it is now. An error matches [ErrInvalid] or [ErrAbsent] where that
-	// is the reason; others tell that it cannot be known.
+	// Read returns the NodeConfig as it is now. An error matches one of the above where that is
+	// the reason.
 	Read() (*v1alpha1.Config, error)
 	// Run calls changed when Read may return something else, until the context ends, which is not an error.
 	Run(ctx context.Context, changed func()) error

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/test/apiserver"
+)
+
+// secretSpace is the namespace that deploy/base lets flock read Secrets in.
+const secretSpace = "flock-system"
+
+// clusterSite is a site whose birdd gets everything from an API server, as the account of deploy/base and
+// with the capabilities that it has there. The node is called as its namespace.
+type clusterSite struct {
+	*site
+	api        *apiserver.Server
+	kubeconfig string
+	name       string
+}
+
+func newClusterSite(t *testing.T, routers int) *clusterSite {
+	t.Helper()
+	s := newSite(t, routers)
+	return s.join(apiserver.Start(t))
+}
+
+// join makes the site a node of the API server's.
+func (s *site) join(api *apiserver.Server) *clusterSite {
+	s.Helper()
+	api.CRDs(s.T)
+	api.Kubectl(s.T, "apply", "-f", "../../deploy/base/namespace.yaml", "-f", "../../deploy/base/rbac.yaml")
+	c := &clusterSite{site: s, api: api, name: s.node.Name, kubeconfig: api.ServiceAccount(s.T, secretSpace, "flock")}
+	api.MakeNode(s.T, c.name)
+	api.Reach(s.T, s.node)
+	return c
+}
+
+// configure applies the NodeConfig, its spec given.
+func (s *clusterSite) configure(spec string) {
+	s.Helper()
+	s.api.Apply(s.T, "apiVersion: flock.fritzlab.net/v1alpha1\nkind: NodeConfig\nmetadata: {name: "+s.name+"}\nspec:\n"+spec)
+}
+
+func (s *clusterSite) startBirdd(flags ...string) {
+	s.Helper()
+	args := append(onlyCapabilities("net_admin"), os.Args[0], "run", "--node-name", s.name, "--kubeconfig", s.kubeconfig,
+		"--secret-namespace", secretSpace, "--bird-conf", s.path("bird.conf"), "--state-dir", s.dir)
+	var err error
+	s.birdd, err = s.node.Start(s.path("birdd.log"), args[0], append(args[1:], flags...)...)
+	must(s.T, err)
+}
+
+// start starts everything, see [site.start].
+func (s *clusterSite) start(spec string, routers ...string) {
+	s.Helper()
+	s.configure(spec)
+	s.startBirdd()
+	s.startBird()
+	for i, text := range routers {
+		s.routers[i].start(text)
+	}
+}
+
+// get decodes what kubectl gets.
+func (s *clusterSite) get(into any, args ...string) {
+	s.Helper()
+	must(s.T, json.Unmarshal([]byte(s.api.Kubectl(s.T, append([]string{"get", "-o", "json"}, args...)...)), into))
+}
+
+func (s *clusterSite) nodeConfig() *v1alpha1.NodeConfig {
+	s.Helper()
+	c := new(v1alpha1.NodeConfig)
+	s.get(c, "nodeconfig", s.name)
+	return c
+}
+
+// wantCondition waits until the NodeConfig has the condition, with the text in its message, for its generation.
+func (s *clusterSite) wantCondition(kind string, status metav1.ConditionStatus, reason, text string) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("%s is %s for %s", kind, status, reason), func() error {
+		nodeConfig := s.nodeConfig()
+		c := meta.FindStatusCondition(nodeConfig.Status.Conditions, kind)
+		if c == nil || c.Status != status || c.Reason != reason || !strings.Contains(c.Message, text) || c.ObservedGeneration != nodeConfig.Generation {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
+}
+
+// wantNetwork waits until the Node has the condition NetworkUnavailable.
+func (s *clusterSite) wantNetwork(unavailable corev1.ConditionStatus, reason string) {
+	s.Helper()
+	s.eventually("NetworkUnavailable is "+string(unavailable), func() error {
+		node := new(corev1.Node)
+		s.get(node, "node", s.name)
+		i := slices.IndexFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeNetworkUnavailable })
+		if i < 0 {
+			return errors.New("there is no such condition")
+		}
+		if c := node.Status.Conditions[i]; c.Status != unavailable || c.Reason != reason {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
+}
+
+// sayPoolsReady is ipamd's part of the status.
+func (s *clusterSite) sayPoolsReady() {
+	s.Helper()
+	patch := `{"status": {"conditions": [{"type": "PoolsReady", "status": "True", "reason": "PoolsServing", "message": "", "lastTransitionTime": "2026-11-23T14:00:00Z"}]}}`
+	s.api.Kubectl(s.T, "patch", "nodeconfig", s.name, "--subresource=status", "--type=merge", "--patch", patch)
+}
+
+func TestClusterNodeConfig(t *testing.T) {
+	s := newSite(t, 2).join(apiserver.New(t))
+	s.startBirdd()
+	s.startBird()
+	s.wantProblem("NodeConfig", "there is none of that name")
+	if text, err := os.ReadFile(s.path("bird.conf")); err != nil || !strings.Contains(string(text), "BIRD starts with") {
+		t.Errorf("bird.conf is not the bootstrap's: %v\n%s", err, text)
+	}
+
+	s.configure(spec6)
+	s.sayPoolsReady()
+	s.routers[0].start(router6)
+	s.routers[1].start(router6)
+	r := s.routers[0]
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	s.wantCondition("Established", "True", "AllEstablished", "1 of 1 peers")
+	s.wantCondition("Announced", "True", "SummariesAnnounced", "1 of 1 pools")
+	s.wantCondition("Ready", "True", "EverythingTrue", "")
+	s.wantNetwork("False", "FlockAnnounces")
+	status := s.nodeConfig().Status
+	if p := status.Peers; len(p) != 1 || p[0].Name != "tor" || p[0].State != "Established" || p[0].PrefixesReceived != 1 || p[0].PrefixesExported != 1 ||
+		p[0].Since == nil || status.Sessions != "1/1" {
+		t.Errorf("status is %+v", status)
+	}
+
+	since := s.session("peer_tor").Since
+	deleted := s.watchDeletes(r.Netns)
+	more := strings.NewReplacer("pools: [", `pools: [{name: more, cidr: "2001:db8:2::/64"}, `,
+		"peers: [", `peers: [{name: tor-b, address: "fd00:2::1", peerASN: 64500}, `).Replace(spec6)
+	s.configure(more)
+	s.wantRoutes(r.Netns, "main", pool6AtRouter, "2001:db8:2::/64 via fd00:1::2 dev node proto bird metric 32")
+	s.wantCondition("Established", "True", "AllEstablished", "2 of 2 peers")
+	s.wantCondition("Announced", "True", "SummariesAnnounced", "2 of 2 pools")
+	s.configure(spec6)
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	s.wantCondition("Established", "True", "AllEstablished", "1 of 1 peers")
+	if got := deleted(); !slices.Equal(got, []string{"2001:db8:2::/64"}) || s.session("peer_tor").Since != since {
+		t.Errorf("the router lost %v; the session was up since %s and is since %s", got, since, s.session("peer_tor").Since)
+	}
+	s.keepsThroughBadNodeConfigs(r)
+}
+
+// keepsThroughBadNodeConfigs has the NodeConfig invalid, deleted and made again: nothing is withdrawn.
+func (s *clusterSite) keepsThroughBadNodeConfigs(r *router) {
+	s.Helper()
+	before, err := os.ReadFile(s.path("bird.conf"))
+	must(s.T, err)
+	deleted := s.watchDeletes(r.Netns)
+	s.letAnythingIn()
+	s.configure(strings.Replace(spec6, "peerASN: 64500", `peerASN: 64500, communities: ["70000:1"]`, 1))
+	s.wantCondition("Announced", "False", "InvalidNodeConfig", "spec.bgp.peers[0].communities[0]")
+	s.wantCondition("Established", "True", "AllEstablished", "")
+	s.wantCondition("Ready", "False", "InvalidNodeConfig", "Announced: ")
+	s.wantProblem("NodeConfig", "birdd keeps to the one before")
+	s.wantNetwork("False", "FlockAnnounces")
+
+	s.api.Kubectl(s.T, "delete", "nodeconfig", s.name)
+	s.wantProblem("NodeConfig", "there is none of that name; birdd keeps to the one before")
+	s.wantRoutes(s.node, "7273", pool6Announce)
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	after, err := os.ReadFile(s.path("bird.conf"))
+	must(s.T, err)
+	if lost := deleted(); string(before) != string(after) || len(lost) > 0 {
+		s.Errorf("something changed: the router lost %v, bird.conf (-before +after):\n%s", lost, cmp.Diff(string(before), string(after)))
+	}
+
+	s.configure(strings.Replace(spec6, "2001:db8:1::", "2001:db8:3::", 1))
+	s.wantRoutes(r.Netns, "main", "2001:db8:3::/64 via fd00:1::2 dev node proto bird metric 32")
+	s.wantCondition("Announced", "True", "SummariesAnnounced", "")
+	s.wantProblem("", "")
+}
+
+// letAnythingIn has the API server accept any spec, as a CustomResourceDefinition of another version may.
+func (s *clusterSite) letAnythingIn() {
+	s.Helper()
+	patch := `[{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec",
+		"value": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}]`
+	s.api.Kubectl(s.T, "patch", "crd", "nodeconfigs.flock.fritzlab.net", "--type=json", "--patch", patch)
+	s.eventually("the API server checks no more", func() error {
+		_, err := s.api.TryKubectl(s.Context(), s.api.Kubeconfig(s.T), "", "patch", "nodeconfig", s.name, "--type=merge", "--dry-run=server", "--patch", `{"spec": {"mtu": 1}}`)
+		return err
+	})
+}
+
+// secret makes or changes the Secret that secretSpec names.
+func (s *clusterSite) secret(password string) {
+	s.Helper()
+	text, err := json.Marshal(password)
+	must(s.T, err)
+	s.api.Apply(s.T, fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\nstringData: {tor: %s}\n", s.name, secretSpace, text))
+}
+
+// withPassword is router6 with a password.
+func withPassword(password string) string {
+	return strings.Replace(router6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
+}
+
+func TestClusterSecrets(t *testing.T) {
+	s := newClusterSite(t, 1)
+	const first, second = "hunter; } # 1", "hunter2"
+	spec := strings.Replace(secretSpec, "{name: bgp,", "{name: "+s.name+",", 1)
+	s.start(spec, withPassword(first))
+	s.wantProblem("peer tor", "there is no such Secret")
+	s.wantCondition("Established", "False", "PeersDown", "tor is Absent: left out: read key tor of Secret flock-system/"+s.name+": there is no such Secret")
+	s.wantNetwork("True", "FlockDoesNotAnnounce")
+
+	s.secret(first)
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
+	s.wantCondition("Established", "True", "AllEstablished", "")
+	s.wantNetwork("False", "FlockAnnounces")
+	s.wantWatches("nodeconfigs", "pods", "secrets")
+
+	// Rotated on both sides: the session comes back with the new one.
+	must(t, s.routers[0].bird.End(t.Context(), os.Kill))
+	s.routers[0].start(withPassword(second))
+	s.secret(second)
+	s.wantEstablished(s.bird, 1)
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
+
+	s.secret("hunter\"2")
+	s.wantProblem("peer tor", "it has at byte 7 what BIRD cannot hold")
+	s.secret(second)
+	s.wantEstablished(s.bird, 1)
+
+	s.api.Kubectl(t, "delete", "-n", secretSpace, "secret", s.name)
+	s.wantProblem("peer tor", "there is no such Secret")
+	s.wantCondition("Established", "False", "PeersDown", "there is no such Secret")
+	s.wantNowhere("hunter")
+}
+
+// wantNowhere looks for a secret where everybody may read.
+func (s *clusterSite) wantNowhere(secret string) {
+	s.Helper()
+	status, err := os.ReadFile(s.path("birdd.json"))
+	must(s.T, err)
+	for place, text := range map[string]string{
+		"log": s.birddLog(), "problems": string(status), "status": s.api.Kubectl(s.T, "get", "nodeconfig", s.name, "-o", "yaml"),
+		"events": s.api.Kubectl(s.T, "get", "events", "-A", "-o", "yaml"),
+	} {
+		if strings.Contains(text, secret) {
+			s.Errorf("the %s shows a password:\n%s", place, text)
+		}
+	}
+	if info, err := os.Stat(s.path("bird.conf")); err != nil || info.Mode().Perm() != 0o640 {
+		s.Errorf("bird.conf: %v, %v", info, err)
+	}
+}
+
+// wantWatches waits until birdd watches these resources, each once.
+func (s *clusterSite) wantWatches(want ...string) {
+	s.Helper()
+	s.eventually("birdd watches what it should", func() error {
+		var got []string
+		for _, w := range s.api.Watches(s.T, "flock-birdd/"+s.name) {
+			got = append(got, w.Object.Resource)
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("it watches %v", got)
+		}
+		return nil
+	})
+}
+
+func TestClusterNode(t *testing.T) {
+	s := newClusterSite(t, 1)
+	s.configure(spec6)
+	s.startBirdd("--unavailable-after", "3s")
+	s.wantNetwork("True", "FlockDoesNotAnnounce") // a new node that does not announce
+	s.startBird()
+	r := s.routers[0]
+	r.start(router6)
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	s.wantNetwork("False", "FlockAnnounces")
+	s.sayPoolsReady()
+
+	// BIRD that starts again is none of the Node's business.
+	must(t, s.bird.End(t.Context(), os.Kill))
+	s.wantProblem("BIRD", "connect to BIRD")
+	s.startBird("-R")
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	s.wantEstablished(s.bird, 1)
+	if writes := s.nodeWrites(); writes != 2 {
+		t.Errorf("the Node's status was written %d times, want 2", writes)
+	}
+
+	must(t, r.bird.End(t.Context(), os.Kill))
+	s.wantNetwork("True", "FlockDoesNotAnnounce")
+	r.start(router6)
+	s.wantNetwork("False", "FlockAnnounces")
+
+	// A pod that comes to a Node which was made anew finds the condition.
+	s.api.Kubectl(t, "delete", "node", s.name)
+	s.api.MakeNode(t, s.name)
+	s.api.MakePod(t, s.api.Namespace(t), "new", s.name, nil)
+	s.wantNetwork("False", "FlockAnnounces")
+	s.wantProblem("", "")
+
+	// Without BGP nothing has to be announced, and ipamd says how the node is.
+	s.configure(`
+  pools: [{name: default6, cidr: "2001:db8:1::/64"}]`)
+	s.eventually("birdd's part of the status is gone", func() error {
+		if status := s.nodeConfig().Status; len(status.Conditions) != 1 || len(status.Peers) > 0 {
+			return fmt.Errorf("%+v", status)
+		}
+		return nil
+	})
+	s.wantNetwork("False", "FlockAnnounces")
+}
+
+// nodeWrites counts how often birdd has written the Node's status.
+func (s *clusterSite) nodeWrites() int {
+	s.Helper()
+	writes := slices.DeleteFunc(s.api.Requests(s.T, "flock-birdd/"+s.name), func(r apiserver.Request) bool {
+		return r.Object.Resource != "nodes" || r.Verb != "patch"
+	})
+	return len(writes)
+}
+
+// TestClusterServerIsAway has birdd start while the API server is away, and the server come back with its
+// history gone.
+func TestClusterServerIsAway(t *testing.T) {
+	s := newSite(t, 1).join(apiserver.New(t))
+	s.start(spec6, router6)
+	r := s.routers[0]
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 20")
+	all := []string{pool6AtRouter, "2001:db8:f::7 via fd00:1::2 dev node proto bird metric 32"}
+	s.wantRoutes(r.Netns, "main", all...)
+	deleted := s.watchDeletes(r.Netns)
+
+	s.api.Stop()
+	s.wantProblem("API server", "")
+	must(t, s.birdd.End(t.Context(), os.Kill))
+	s.startBirdd()
+	s.eventually("birdd knows that it is alone", func() error {
+		report := s.status()
+		if len(report.Problems) != 1 || report.Problems[0].Area != "API server" {
+			return fmt.Errorf("problems %+v", report.Problems)
+		}
+		if len(report.Sessions) != 1 || len(report.Summaries) != 1 || len(report.Addresses) != 1 {
+			return fmt.Errorf("status without the API server: %+v", report)
+		}
+		return nil
+	})
+	s.api.Compact(t)
+	s.api.Resume(t)
+	s.wantProblem("", "")
+	s.wantRoutes(r.Netns, "main", all...)
+	if lost := deleted(); len(lost) > 0 {
+		t.Errorf("the router lost %v", lost)
+	}
+
+	s.api.Compact(t) // the watches expire while birdd runs
+	s.configure(strings.Replace(spec6, "pools: [", `pools: [{name: more, cidr: "2001:db8:2::/64"}, `, 1))
+	s.wantRoutes(r.Netns, "main", append(all, "2001:db8:2::/64 via fd00:1::2 dev node proto bird metric 32")...)
+	s.wantCondition("Announced", "True", "SummariesAnnounced", "2 of 2 pools")
+}
+
+func TestClusterSIGTERM(t *testing.T) {
+	s := newClusterSite(t, 1)
+	s.start(spec6, router6)
+	r := s.routers[0]
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	deleted := s.watchDeletes(r.Netns)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	must(t, s.birdd.End(ctx, unix.SIGTERM))
+	s.startBirdd()
+	s.wantProblem("", "")
+	if lost := deleted(); len(lost) > 0 {
+		t.Errorf("the router lost %v", lost)
+	}
+}
