@@ -71,15 +71,20 @@ func TestArguments(t *testing.T) {
 // TestProbes: each probe asks where its daemon listens.
 func TestProbes(t *testing.T) {
 	c := newCluster(t)
-	for folder, host := range map[string]string{"base": "127.0.0.1", withComponent(t, "metrics"): ""} {
+	for folder, want := range map[string]string{"base": "127.0.0.1", withComponent(t, "metrics"): "status.hostIP"} {
 		for _, container := range c.daemonSet(folder).Containers[:2] {
+			listen := container.Env[slices.IndexFunc(container.Env, func(e corev1.EnvVar) bool { return e.Name == "LISTEN" })]
+			host := listen.Value
+			if listen.ValueFrom != nil {
+				host += listen.ValueFrom.FieldRef.FieldPath
+			}
+			if host != want {
+				t.Errorf("%s: %s listens on %q, want %q", folder, container.Name, host, want)
+			}
 			for path, probe := range map[string]*corev1.Probe{"/healthz": container.LivenessProbe, "/readyz": container.ReadinessProbe} {
 				get := probe.HTTPGet
-				listen := fmt.Sprintf("--listen=%s:%d", get.Host, get.Port.IntVal)
-				if host == "" {
-					listen = fmt.Sprintf("--listen=[$(HOST_IP)]:%d", get.Port.IntVal)
-				}
-				if get.Host != host || get.Path != path || !slices.Contains(container.Args, listen) {
+				arg := fmt.Sprintf("--listen=[$(LISTEN)]:%d", get.Port.IntVal)
+				if get.Host != listen.Value || get.Path != path || !slices.Contains(container.Args, arg) {
 					t.Errorf("%s: %s has %q and asks %s:%d%s", folder, container.Name, container.Args, get.Host, get.Port.IntVal, get.Path)
 				}
 			}
