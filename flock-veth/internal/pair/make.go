@@ -96,8 +96,12 @@ func setUp(host *rtnl.Conn, netns *Netns, s Spec, link wire.Link) error {
 	if err := guard(link, s.has6()); err != nil {
 		return err
 	}
-	reqs := []*rtnl.Request{wire.Set(link.Dev, wire.Settings{
-		Alias: s.Alias, Group: rtnl.LinkGroup, Router: s.has4(), NoLinkLocal: link.IPv6.Exists, Up: true})}
+	reqs := []*rtnl.Request{
+		wire.Set(link.Dev, wire.Settings{Alias: s.Alias, Group: rtnl.LinkGroup, Router: s.has4(), NoLinkLocal: link.IPv6.Exists}),
+		// Up in a message of its own: the kernel tells all its parts of a link that is changed while it is up,
+		// and IPv6's then walks through all of the node's routes.
+		wire.Set(link.Dev, wire.Settings{Up: true}),
+	}
 	if s.has4() {
 		reqs = append(reqs, wire.NoProxyDelay(link.Dev))
 	}
