@@ -64,6 +64,12 @@ func TestFromKernel(t *testing.T) {
 			want:   "flock/c1/eth0 committed [10.0.0.5] anycast [10.9.9.9 2001:db8::9]",
 		},
 		{
+			name:   "anycast of a ready pod",
+			routes: []string{"-6 nexthop add id 5 dev v1 proto 72", "-6 nexthop add id 6 group 5 proto 72", "-6 route add 2001:db8::9 nhid 6 proto 72 metric 8"},
+			any:    []string{"2001:db8::9 v1"},
+			want:   "flock/c1/eth0 committed [] anycast [2001:db8::9]",
+		},
+		{
 			name: "anycast on two and a stranger",
 			any:  []string{"2001:db8::9 v1", "2001:db8::9 v2", "2001:db8::9 x1"},
 			want: "blue/c2/net1 committed [] anycast [2001:db8::9]\nflock/c1/eth0 committed [] anycast [2001:db8::9]",

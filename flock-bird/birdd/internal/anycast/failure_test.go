@@ -145,6 +145,40 @@ func TestServerAway(t *testing.T) {
 	}
 }
 
+// TestCutOff has the node lose the API server while pods' readiness changes there, and a keeper start meanwhile.
+func TestCutOff(t *testing.T) {
+	api := apiserver.Start(t)
+	s := newSite(t, api, "v1", "v2")
+	link := api.Reach(t, s.host.Netns)
+	s.steady("v2")
+	pod := s.makePod("web", any6)
+	s.attach("v1", identity(pod), any6)
+	api.SetReady(t, pod, true)
+	binary, kubeconfig, log := hosttest.Binary(t, keeper), api.Kubeconfig(t), filepath.Join(t.TempDir(), "log")
+	start := func() *lab.Process {
+		p, err := s.host.Start(log, binary, kubeconfig, s.node, s.store.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	first := start()
+	s.await(byV1 + "; " + steadyByV2)
+	withdrawn := s.withdrawals(any6)
+	link.Cut()
+	api.SetReady(t, pod, false)
+	second := start() // beside the first, which goes on with what it knew
+	s.detach("v2")    // withdraws without the API server
+	s.await(byV1)
+	if n := withdrawn.Load(); n != 0 {
+		t.Errorf("withdrawn %d times by keepers that cannot know better", n)
+	}
+	link.Mend()
+	s.await(none)
+	end(t, first)
+	end(t, second)
+}
+
 // TestKilled kills keepers at any moment while a pod's readiness changes.
 func TestKilled(t *testing.T) {
 	api := apiserver.Start(t)
