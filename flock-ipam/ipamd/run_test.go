@@ -59,12 +59,18 @@ func (n *node) write(cidr string) {
 	}
 }
 
-// start runs the daemon, which is killed when the test ends.
+// start runs the daemon with the NodeConfig's file.
 func (n *node) start() {
 	n.t.Helper()
+	n.run("--config", n.config)
+}
+
+// run runs the daemon, which is killed when the test ends.
+func (n *node) run(flags ...string) {
+	n.t.Helper()
 	var err error
-	n.daemon, err = n.Start(filepath.Join(n.t.TempDir(), "log"), n.binary, "run", "--config", n.config, "--node-file", n.nodeFile,
-		"--state-dir", n.db, "--interval", "501ms", "--listen", listen)
+	flags = append([]string{"run", "--node-file", n.nodeFile, "--state-dir", n.db, "--interval", "501ms", "--listen", listen}, flags...)
+	n.daemon, err = n.Start(filepath.Join(n.t.TempDir(), "log"), n.binary, flags...)
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -53,6 +53,8 @@ type Follower struct {
 }
 
 const (
+	// grace is how long after the start it is no problem that nothing is known.
+	grace = 2 * time.Second
 	// rest is how long after a change nothing is done about another one.
 	rest = 500 * time.Millisecond
 	// interval is how long somebody else's change of node.json may last.
@@ -79,6 +81,12 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 	patience := time.AfterFunc(f.Wait, f.trigger.Fire)
 	defer patience.Stop()
+	select { // nothing is wrong yet
+	case <-f.trigger:
+	case <-time.After(min(f.Wait, grace)):
+	case <-ctx.Done():
+		return nil
+	}
 	return task.Loop(ctx, f.trigger, rest, interval, f.turn)
 }
 

@@ -167,70 +167,75 @@ func route(addr string, ids ...string) step {
 
 var noRoutes = do(func(w *world) { w.routes = w.noRoutes() })
 
+var (
+	blind  = do(func(w *world) { w.blind = errNobodyKnows })
+	seeing = do(func(w *world) { w.blind = nil })
+)
+
+var rounds = []struct {
+	name  string
+	steps []step
+	want  string
+}{
+	{"empty store", []step{round(), round()}, ""},
+	{"alive", []step{put("a", "10.0.0.1"), live("a"), round(), round(), round()}, "a has [10.0.0.1]\na noted"},
+	{"dead once", []step{put("a", "10.0.0.1"), round()}, "a has [10.0.0.1]\na noted"},
+	{"dead twice", []step{put("a", "10.0.0.1"), round(), round()}, "10.0.0.1 cools since 7"},
+	{"dead, alive, dead", []step{put("a", "10.0.0.1"), round(), live("a"), round(), die("a"), round()}, "a has [10.0.0.1]\na noted"},
+	{"one of two", []step{put("a", "10.0.0.1"), put("b", "10.0.0.2"), live("b"), round(), round()}, "10.0.0.1 cools since 7\nb has [10.0.0.2]\nb noted"},
+	{"a witness is blind", []step{put("a", "10.0.0.1"), blind, round("nobody knows"), round("nobody knows"), seeing, round()}, "a has [10.0.0.1]\na noted"},
+	{"blind in between", []step{put("a", "10.0.0.1"), round(), blind, round("nobody knows"), seeing, round()}, "10.0.0.1 cools since 7"},
+	{"routes unreadable", []step{put("a", "10.0.0.1"), round(), do(func(w *world) { w.torn = errNobodyKnows }), round("nobody knows"), round("nobody knows")},
+		"a has [10.0.0.1]\na noted"},
+	{"another life of the same names", []step{put("a", "10.0.0.1"), round(), do(func(w *world) {
+		w.update(func(tx *store.Tx) error { return tx.Release(attachment("a"), 3) })
+	}), do(func(w *world) {
+		w.update(func(tx *store.Tx) error {
+			return tx.Put(store.Allocation{Attachment: attachment("a"), Netns: "/run/netns/second", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}})
+		})
+	}), round()}, "a has [10.0.0.1]\na noted"},
+	{"unknown, beside a dead one", []step{put("a", "10.0.0.1"), do(func(w *world) {
+		w.update(func(tx *store.Tx) error {
+			return tx.Put(store.Allocation{Attachment: attachment("u"), Netns: "unknown", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.9")}})
+		})
+	}), round("nobody knows"), round("nobody knows")}, "10.0.0.1 cools since 7\nu has [10.0.0.9]"},
+
+	{"pod gone, once", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round()}, "a has [10.0.0.1]\na noted"},
+	{"pod gone", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round(), round()}, "10.0.0.1 cools since 7"},
+	{"pod gone, of a finished one", []step{put("a", "10.0.0.1"), live("a"), gone("a"), commit("a"), round(), round()}, "a has [10.0.0.1]\na noted"},
+	{"pod gone, finished late", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round(), commit("a"), round(), round()}, "a has [10.0.0.1]\na noted"},
+	{"pod gone, link there", []step{put("a", "10.0.0.1"), live("a"), gone("a"), do(func(w *world) { w.routes.Linked[attachment("a")] = true }), round(), round()},
+		"a has [10.0.0.1]\na noted"},
+	{"pod gone, routed by another", []step{put("a", "10.0.0.1"), live("a"), gone("a"), do(func(w *world) { w.hosts[netip.MustParseAddr("10.0.0.1")] = true }), round(), round()},
+		"a has [10.0.0.1]\na noted"},
+	{"pod gone, claimed", []step{put("a", "10.0.0.1"), live("a"), gone("a"), claims("flock-route", "a", "10.0.0.1"), round(), round()},
+		"a claimed by flock-route\na has [10.0.0.1]\na noted"},
+	{"pod gone, and dead in between", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round(), die("a"), round()}, "a has [10.0.0.1]\na noted"},
+
+	{"note without allocation", []step{do(func(w *world) {
+		w.update(func(tx *store.Tx) error { return tx.SetNote(config.Name, attachment("a"), []string{}) })
+	}), round(), round()}, ""},
+	{"claim of the living without allocation", []step{claims("flock-route", "a", "10.0.0.1"), live("a"), round(), round()}, "a claimed by flock-route"},
+	{"claims of the dead", []step{claims("flock-route", "a", "10.0.0.1"), claims("flock-bird", "a", "10.0.0.1"), round(), round()}, ""},
+	{"claim of the dead, seen once", []step{claims("flock-route", "a", "10.0.0.1"), round()}, "a claimed by flock-route"},
+	{"claims and allocation of the dead", []step{put("a", "10.0.0.1"), claims("flock-route", "a", "10.0.0.1"), round(), round(), round(), round()},
+		"10.0.0.1 cools since 7"},
+	{"claim whose route is left", []step{claims("flock-route", "a", "10.0.0.1"), route("10.0.0.1"), round(), round(), round()}, "a claimed by flock-route"},
+	{"claim whose route went later", []step{claims("flock-route", "a", "10.0.0.1"), route("10.0.0.1"), round(), round(), noRoutes, round()}, ""},
+	{"claim whose route is another's now", []step{claims("flock-route", "a", "10.0.0.1"), claims("flock-route", "b", "10.0.0.1"), live("b"), route("10.0.0.1"), round(), round()},
+		"b claimed by flock-route"},
+
+	{"in use and not allocated, seen once", []step{route("10.0.0.1", "a"), live("a"), round()}, ""},
+	{"in use and not allocated", []step{route("10.0.0.1", "a"), live("a"), round(), round(), round()}, "a has [10.0.0.1]"},
+	{"in use beside what is allocated", []step{put("a", "10.0.0.1"), route("10.0.0.1", "a"), route("10.0.0.2", "a"), live("a"), round(), round()},
+		"a has [10.0.0.1 10.0.0.2]\na noted"},
+	{"in use, of no pool", []step{route("10.0.1.1", "a"), live("a"), round(), round()}, ""},
+	{"in use and another's", []step{put("b", "10.0.0.1"), live("b"), route("10.0.0.1", "a"), live("a"), round(), round("belongs to attachment flock/b/eth0")},
+		"b has [10.0.0.1]\nb noted"},
+}
+
 func TestRounds(t *testing.T) {
-	blind := do(func(w *world) { w.blind = errNobodyKnows })
-	seeing := do(func(w *world) { w.blind = nil })
-	for _, test := range []struct {
-		name  string
-		steps []step
-		want  string
-	}{
-		{"empty store", []step{round(), round()}, ""},
-		{"alive", []step{put("a", "10.0.0.1"), live("a"), round(), round(), round()}, "a has [10.0.0.1]\na noted"},
-		{"dead once", []step{put("a", "10.0.0.1"), round()}, "a has [10.0.0.1]\na noted"},
-		{"dead twice", []step{put("a", "10.0.0.1"), round(), round()}, "10.0.0.1 cools since 7"},
-		{"dead, alive, dead", []step{put("a", "10.0.0.1"), round(), live("a"), round(), die("a"), round()}, "a has [10.0.0.1]\na noted"},
-		{"one of two", []step{put("a", "10.0.0.1"), put("b", "10.0.0.2"), live("b"), round(), round()}, "10.0.0.1 cools since 7\nb has [10.0.0.2]\nb noted"},
-		{"a witness is blind", []step{put("a", "10.0.0.1"), blind, round("nobody knows"), round("nobody knows"), seeing, round()}, "a has [10.0.0.1]\na noted"},
-		{"blind in between", []step{put("a", "10.0.0.1"), round(), blind, round("nobody knows"), seeing, round()}, "10.0.0.1 cools since 7"},
-		{"routes unreadable", []step{put("a", "10.0.0.1"), round(), do(func(w *world) { w.torn = errNobodyKnows }), round("nobody knows"), round("nobody knows")},
-			"a has [10.0.0.1]\na noted"},
-		{"another life of the same names", []step{put("a", "10.0.0.1"), round(), do(func(w *world) {
-			w.update(func(tx *store.Tx) error { return tx.Release(attachment("a"), 3) })
-		}), do(func(w *world) {
-			w.update(func(tx *store.Tx) error {
-				return tx.Put(store.Allocation{Attachment: attachment("a"), Netns: "/run/netns/second", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}})
-			})
-		}), round()}, "a has [10.0.0.1]\na noted"},
-		{"unknown, beside a dead one", []step{put("a", "10.0.0.1"), do(func(w *world) {
-			w.update(func(tx *store.Tx) error {
-				return tx.Put(store.Allocation{Attachment: attachment("u"), Netns: "unknown", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.9")}})
-			})
-		}), round("nobody knows"), round("nobody knows")}, "10.0.0.1 cools since 7\nu has [10.0.0.9]"},
-
-		{"pod gone, once", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round()}, "a has [10.0.0.1]\na noted"},
-		{"pod gone", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round(), round()}, "10.0.0.1 cools since 7"},
-		{"pod gone, of a finished one", []step{put("a", "10.0.0.1"), live("a"), gone("a"), commit("a"), round(), round()}, "a has [10.0.0.1]\na noted"},
-		{"pod gone, finished late", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round(), commit("a"), round(), round()}, "a has [10.0.0.1]\na noted"},
-		{"pod gone, link there", []step{put("a", "10.0.0.1"), live("a"), gone("a"), do(func(w *world) { w.routes.Linked[attachment("a")] = true }), round(), round()},
-			"a has [10.0.0.1]\na noted"},
-		{"pod gone, routed by another", []step{put("a", "10.0.0.1"), live("a"), gone("a"), do(func(w *world) { w.hosts[netip.MustParseAddr("10.0.0.1")] = true }), round(), round()},
-			"a has [10.0.0.1]\na noted"},
-		{"pod gone, claimed", []step{put("a", "10.0.0.1"), live("a"), gone("a"), claims("flock-route", "a", "10.0.0.1"), round(), round()},
-			"a claimed by flock-route\na has [10.0.0.1]\na noted"},
-		{"pod gone, and dead in between", []step{put("a", "10.0.0.1"), live("a"), gone("a"), round(), die("a"), round()}, "a has [10.0.0.1]\na noted"},
-
-		{"note without allocation", []step{do(func(w *world) {
-			w.update(func(tx *store.Tx) error { return tx.SetNote(config.Name, attachment("a"), []string{}) })
-		}), round(), round()}, ""},
-		{"claim of the living without allocation", []step{claims("flock-route", "a", "10.0.0.1"), live("a"), round(), round()}, "a claimed by flock-route"},
-		{"claims of the dead", []step{claims("flock-route", "a", "10.0.0.1"), claims("flock-bird", "a", "10.0.0.1"), round(), round()}, ""},
-		{"claim of the dead, seen once", []step{claims("flock-route", "a", "10.0.0.1"), round()}, "a claimed by flock-route"},
-		{"claims and allocation of the dead", []step{put("a", "10.0.0.1"), claims("flock-route", "a", "10.0.0.1"), round(), round(), round(), round()},
-			"10.0.0.1 cools since 7"},
-		{"claim whose route is left", []step{claims("flock-route", "a", "10.0.0.1"), route("10.0.0.1"), round(), round(), round()}, "a claimed by flock-route"},
-		{"claim whose route went later", []step{claims("flock-route", "a", "10.0.0.1"), route("10.0.0.1"), round(), round(), noRoutes, round()}, ""},
-		{"claim whose route is another's now", []step{claims("flock-route", "a", "10.0.0.1"), claims("flock-route", "b", "10.0.0.1"), live("b"), route("10.0.0.1"), round(), round()},
-			"b claimed by flock-route"},
-
-		{"in use and not allocated, seen once", []step{route("10.0.0.1", "a"), live("a"), round()}, ""},
-		{"in use and not allocated", []step{route("10.0.0.1", "a"), live("a"), round(), round(), round()}, "a has [10.0.0.1]"},
-		{"in use beside what is allocated", []step{put("a", "10.0.0.1"), route("10.0.0.1", "a"), route("10.0.0.2", "a"), live("a"), round(), round()},
-			"a has [10.0.0.1 10.0.0.2]\na noted"},
-		{"in use, of no pool", []step{route("10.0.1.1", "a"), live("a"), round(), round()}, ""},
-		{"in use and another's", []step{put("b", "10.0.0.1"), live("b"), route("10.0.0.1", "a"), live("a"), round(), round("belongs to attachment flock/b/eth0")},
-			"b has [10.0.0.1]\nb noted"},
-	} {
+	for _, test := range rounds {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
 			for i, s := range test.steps {

@@ -39,6 +39,7 @@ func Of(v View) v1alpha1.NodeConfigStatus {
 			Free: int64(min(p.Free, maxFree)),
 		})
 	}
+	s.IPv6, s.IPv4 = v1alpha1.Usage(s.Pools)
 	if v.Config.Spec.BGP == nil {
 		s.Conditions = append(s.Conditions, v1alpha1.Ready(s.Conditions...))
 	}
