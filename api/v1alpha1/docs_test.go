@@ -20,13 +20,8 @@ func readDocs(t *testing.T) string {
 	return string(text)
 }
 
-func TestDocumentedExamplesAreValid(t *testing.T) {
-	blocks := strings.Split(readDocs(t), "```yaml\n")[1:]
-	if len(blocks) < 4 {
-		t.Fatalf("%d examples", len(blocks))
-	}
-	for _, block := range blocks {
-		text, _, _ := strings.Cut(block, "```")
+func TestExamplesAreValid(t *testing.T) {
+	for _, text := range examples(t) {
 		c, err := Decode([]byte(text))
 		if err != nil {
 			t.Errorf("%v\n%s", err, text)
