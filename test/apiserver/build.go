@@ -18,26 +18,42 @@ import (
 	"flock.fritzlab.net/flock/test/build"
 )
 
-// programs are what the multi-call program is, by the names that it is started with.
-var programs = []string{"etcd", "kube-apiserver", "kubectl"}
+// program is a folder of the binaries module: one program that acts by the name that it is started with.
+type program struct {
+	name  string
+	names []string
+}
+
+var (
+	controlplane = program{"controlplane", []string{"etcd", "kube-apiserver", "kubectl"}}
+	kubernetes   = program{"kubernetes", []string{
+		"etcd", "kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet",
+	}}
+)
 
 // Build returns the folder of etcd, kube-apiserver and kubectl. It is below the user's cache folder and built
 // when it is not there, which takes minutes and says so on stderr; processes that want it at once take turns.
-func Build(ctx context.Context) (string, error) {
+func Build(ctx context.Context) (string, error) { return controlplane.build(ctx) }
+
+// BuildCluster is [Build] for every program of a cluster: kube-controller-manager, kube-scheduler, kube-proxy and
+// kubelet too.
+func BuildCluster(ctx context.Context) (string, error) { return kubernetes.build(ctx) }
+
+func (p program) build(ctx context.Context) (string, error) {
 	root, err := build.Root()
 	if err != nil {
 		return "", err
 	}
 	module := filepath.Join(root, "test", "apiserver", "binaries")
-	key, err := hash(filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum"), filepath.Join(module, "controlplane", "main.go"))
+	key, err := hash(filepath.Join(module, "go.mod"), filepath.Join(module, "go.sum"), filepath.Join(module, p.name, "main.go"))
 	if err != nil {
 		return "", err
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("build the API server: %w", err)
+		return "", fmt.Errorf("build Kubernetes: %w", err)
 	}
-	dir := filepath.Join(cache, "flock", "controlplane-"+key)
+	dir := filepath.Join(cache, "flock", p.name+"-"+key)
 	if exists(dir) {
 		return dir, nil
 	}
@@ -53,7 +69,7 @@ func Build(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return dir, compile(ctx, module, dir, version)
+	return dir, p.compile(ctx, module, dir, version)
 }
 
 func exists(path string) bool {
@@ -68,7 +84,7 @@ func hash(files ...string) (string, error) {
 	for _, path := range files {
 		content, err := os.ReadFile(path)
 		if err != nil {
-			return "", fmt.Errorf("build the API server: %w", err)
+			return "", fmt.Errorf("build Kubernetes: %w", err)
 		}
 		sum.Write(content)
 	}
@@ -78,11 +94,11 @@ func hash(files ...string) (string, error) {
 // lock makes the folder and returns what lets the next process in.
 func lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("build the API server: %w", err)
+		return nil, fmt.Errorf("build Kubernetes: %w", err)
 	}
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("build the API server: %w", err)
+		return nil, fmt.Errorf("build Kubernetes: %w", err)
 	}
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", file.Name(), err), file.Close())
@@ -91,25 +107,25 @@ func lock(dir string) (unlock func(), err error) {
 }
 
 // compile makes dir whole or not at all.
-func compile(ctx context.Context, module, dir, version string) error {
-	fmt.Fprintf(os.Stderr, "building etcd, kube-apiserver and kubectl %s into %s, once: some minutes\n", version, dir)
+func (p program) compile(ctx context.Context, module, dir, version string) error {
+	fmt.Fprintf(os.Stderr, "building %s %s into %s, once: some minutes\n", strings.Join(p.names, ", "), version, dir)
 	partial := dir + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
-		return fmt.Errorf("build the API server: %w", err)
+		return fmt.Errorf("build Kubernetes: %w", err)
 	}
 	// CGO_ENABLED=0 and -trimpath are the same everywhere, so that the build cache serves every checkout.
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w "+versionFlags(version), "-o", partial+"/", "./controlplane")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w "+versionFlags(version), "-o", partial+"/", "./"+p.name)
 	cmd.Dir, cmd.Env = module, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the API server: %w\n%s", err, out)
+		return fmt.Errorf("build Kubernetes: %w\n%s", err, out)
 	}
-	for _, name := range programs {
-		if err := os.Symlink("controlplane", filepath.Join(partial, name)); err != nil {
-			return fmt.Errorf("build the API server: %w", err)
+	for _, name := range p.names {
+		if err := os.Symlink(p.name, filepath.Join(partial, name)); err != nil {
+			return fmt.Errorf("build Kubernetes: %w", err)
 		}
 	}
 	if err := os.Rename(partial, dir); err != nil {
-		return fmt.Errorf("build the API server: %w", err)
+		return fmt.Errorf("build Kubernetes: %w", err)
 	}
 	return nil
 }

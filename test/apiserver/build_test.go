@@ -12,7 +12,7 @@ import (
 func TestBuildIsThere(t *testing.T) {
 	dir, err := Build(t.Context())
 	check(t, err)
-	for _, name := range programs {
+	for _, name := range controlplane.names {
 		if !exists(filepath.Join(dir, name)) {
 			t.Errorf("%s has no %s", dir, name)
 		}
@@ -41,7 +41,7 @@ func TestCompileLeavesNothingWhereItFails(t *testing.T) {
 	module := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(module, "go.mod"), []byte("module k8s.io/kubernetes\n"), 0o600))
 	dir := filepath.Join(t.TempDir(), "bin")
-	err := compile(t.Context(), module, dir, "v1.2.3")
+	err := controlplane.compile(t.Context(), module, dir, "v1.2.3")
 	if err == nil || !strings.Contains(err.Error(), "controlplane") {
 		t.Errorf("compile of an empty module = %v, want an error that names the package", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/rest"
 
+	"flock.fritzlab.net/flock/test/apiserver/pki"
 	"flock.fritzlab.net/flock/test/lab"
 )
 
@@ -24,7 +26,7 @@ type Server struct {
 	hold     *os.File // closing it removes dir
 	port     int
 	reserved int // a socket that keeps the port ours while the server is stopped
-	ca       *authority
+	ca       *pki.Authority
 	config   *rest.Config
 	shared   bool
 	crds     sync.Once
@@ -107,24 +109,24 @@ func (s *Server) prepare() (err error) {
 	if s.port, s.reserved, err = reserve(); err != nil {
 		return err
 	}
-	if s.ca, err = newAuthority(); err != nil {
+	if s.ca, err = pki.New(); err != nil {
 		return err
 	}
-	server, err := s.ca.server()
+	server, err := s.ca.Server(netip.MustParseAddr("127.0.0.1"))
 	if err != nil {
 		return err
 	}
-	tokens, err := s.ca.user("service-accounts") // only its key is of use
+	tokens, err := s.ca.User("service-accounts") // only its key is of use
 	if err != nil {
 		return err
 	}
-	admin, err := s.ca.user("admin", "system:masters")
+	admin, err := s.ca.User("admin", "system:masters")
 	if err != nil {
 		return err
 	}
 	s.config = s.newConfig(admin, "")
 	for name, content := range map[string][]byte{
-		"ca.crt": s.ca.cert, "server.crt": server.cert, "server.key": server.key, "tokens.key": tokens.key, "audit.yaml": []byte(auditPolicy),
+		"ca.crt": s.ca.Cert, "server.crt": server.Cert, "server.key": server.Key, "tokens.key": tokens.Key, "audit.yaml": []byte(auditPolicy),
 	} {
 		if err := os.WriteFile(s.file(name), content, 0o600); err != nil {
 			return fmt.Errorf("prepare the API server: %w", err)

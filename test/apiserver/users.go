@@ -17,17 +17,19 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
+
+	"flock.fritzlab.net/flock/test/apiserver/pki"
 )
 
 // Config returns an administrator's access to the server, without a limit on its rate.
 func (s *Server) Config() *rest.Config { return rest.CopyConfig(s.config) }
 
 // newConfig is the access of who holds the certificate, or the token where there is one.
-func (s *Server) newConfig(user pair, token string) *rest.Config {
+func (s *Server) newConfig(user pki.Pair, token string) *rest.Config {
 	return &rest.Config{
 		Host:            fmt.Sprintf("https://127.0.0.1:%d", s.port),
 		BearerToken:     token,
-		TLSClientConfig: rest.TLSClientConfig{CAData: s.ca.cert, CertData: user.cert, KeyData: user.key},
+		TLSClientConfig: rest.TLSClientConfig{CAData: s.ca.Cert, CertData: user.Cert, KeyData: user.Key},
 		QPS:             -1,
 	}
 }
@@ -42,7 +44,7 @@ func (s *Server) Kubeconfig(t testing.TB) string {
 // group "system:nodes" is the kubelet of node1.
 func (s *Server) User(t testing.TB, name string, groups ...string) string {
 	t.Helper()
-	user, err := s.ca.user(name, groups...)
+	user, err := s.ca.User(name, groups...)
 	check(t, err)
 	return writeKubeconfig(t, s.newConfig(user, ""))
 }
@@ -77,7 +79,7 @@ func (s *Server) tokenKubeconfig(t testing.TB, namespace, name string, bound *au
 	answer := &authenticationv1.TokenRequest{}
 	check(t, s.core(t).Post().Namespace(namespace).Resource("serviceaccounts").Name(name).SubResource("token").
 		Body(request).Do(context.Background()).Into(answer))
-	return writeKubeconfig(t, s.newConfig(pair{}, answer.Status.Token))
+	return writeKubeconfig(t, s.newConfig(pki.Pair{}, answer.Status.Token))
 }
 
 func (s *Server) ensureAccount(t testing.TB, namespace, name string) {

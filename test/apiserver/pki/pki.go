@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package apiserver
+// Package pki makes the certificates of a test's API server and of its users.
+package pki
 
 import (
 	"crypto/ecdsa"
@@ -12,22 +13,24 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/netip"
 	"time"
 )
 
-// pair is a certificate with its private key, both in PEM.
-type pair struct {
-	cert, key []byte
+// Pair is a certificate with its private key, both in PEM.
+type Pair struct {
+	Cert, Key []byte
 }
 
-// authority signs the certificates of the server and of its users.
-type authority struct {
-	pair
+// Authority signs the certificates of the server and of its users.
+type Authority struct {
+	Pair
 	parsed *x509.Certificate
 	signer *ecdsa.PrivateKey
 }
 
-func newAuthority() (*authority, error) {
+// New makes an authority.
+func New() (*Authority, error) {
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "flock-test-ca"},
 		IsCA:                  true,
@@ -38,27 +41,31 @@ func newAuthority() (*authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, _ := pem.Decode(own.cert)
+	block, _ := pem.Decode(own.Cert)
 	parsed, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate authority: %w", err)
 	}
-	return &authority{pair: own, parsed: parsed, signer: signer}, nil
+	return &Authority{Pair: own, parsed: parsed, signer: signer}, nil
 }
 
-// server returns a certificate for a server on 127.0.0.1.
-func (a *authority) server() (pair, error) {
+// Server returns a certificate for a server at these addresses.
+func (a *Authority) Server(at ...netip.Addr) (Pair, error) {
+	var addresses []net.IP
+	for _, address := range at {
+		addresses = append(addresses, address.AsSlice())
+	}
 	p, _, err := sign(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: "kube-apiserver"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		DNSNames:    []string{"localhost", "kubernetes.default.svc"},
+		IPAddresses: addresses,
+		DNSNames:    []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"},
 	}, a.parsed, a.signer)
 	return p, err
 }
 
-// user returns a certificate that makes its holder the user, a member of the groups.
-func (a *authority) user(name string, groups ...string) (pair, error) {
+// User returns a certificate that makes its holder the user, a member of the groups.
+func (a *Authority) User(name string, groups ...string) (Pair, error) {
 	p, _, err := sign(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: name, Organization: groups},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -67,24 +74,25 @@ func (a *authority) user(name string, groups ...string) (pair, error) {
 }
 
 // sign makes a key and a certificate for it, self-signed where there is no parent.
-func sign(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (pair, *ecdsa.PrivateKey, error) {
+func sign(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) (Pair, *ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return pair{}, nil, fmt.Errorf("make a key for %s: %w", template.Subject, err)
+		return Pair{}, nil, fmt.Errorf("make a key for %s: %w", template.Subject, err)
 	}
 	if parent == nil {
 		parent, signer = template, key
 	}
-	// A day of the past and of the future: a test may shift what a daemon takes for the time.
+	// A day of the past and a year of the future: a test may shift what a daemon takes for the time, and a cluster
+	// may be left up.
 	now := time.Now()
-	template.NotBefore, template.NotAfter = now.Add(-24*time.Hour), now.Add(24*time.Hour)
+	template.NotBefore, template.NotAfter = now.AddDate(0, 0, -1), now.AddDate(1, 0, 0)
 	template.SerialNumber = big.NewInt(now.UnixNano())
 	cert, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
 	if err != nil {
-		return pair{}, nil, fmt.Errorf("make a certificate for %s: %w", template.Subject, err)
+		return Pair{}, nil, fmt.Errorf("make a certificate for %s: %w", template.Subject, err)
 	}
 	encoded, err := encodeKey(key)
-	return pair{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), encoded}, key, err
+	return Pair{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), encoded}, key, err
 }
 
 func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
