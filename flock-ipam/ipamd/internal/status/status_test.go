@@ -87,8 +87,12 @@ func TestPools(t *testing.T) {
 		{Name: "v4", CIDR: "10.0.0.0/24", Allocated: 3, Cooling: 3, Free: 4},
 		{Name: "v6", CIDR: "2001:db8::/64", Allocated: 5, Free: 1 << 62},
 	}
-	if diff := cmp.Diff(want, Of(v).Pools); diff != "" {
+	got := Of(v)
+	if diff := cmp.Diff(want, got.Pools); diff != "" {
 		t.Errorf("pools (-want +got):\n%s", diff)
+	}
+	if columns := got.IPv6 + " " + got.IPv4; columns != "5/2^64 3/10" {
+		t.Errorf("columns %q", columns)
 	}
 }
 
