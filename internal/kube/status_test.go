@@ -4,6 +4,7 @@ package kube
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -227,4 +228,38 @@ func TestStatusIsRetried(t *testing.T) {
 	s.Resume(t)
 	within(t, 60*time.Second, "a write", o.lastError)
 	await(t, c, "kube-retried", pools(1))
+}
+
+func TestColumns(t *testing.T) {
+	t.Parallel()
+	s := apiserver.Start(t)
+	s.CRDs(t)
+	c := connect(t, s, "test")
+	object := makeNodeConfig(t, c, "kube-columns")
+	object.Spec.BGP = &v1alpha1.BGP{LocalASN: 64512}
+	object, err := c.NodeConfigs().Update(t.Context(), object, metav1.UpdateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := metav1.Condition{Type: "Established", Status: "False", Reason: v1alpha1.ReasonPeersDown, Message: "1 of 2 peers; tor-b is Active"}
+	w := NewStatus(c, "flock-birdd", nil)
+	w.Set(object, v1alpha1.NodeConfigStatus{
+		Conditions: []metav1.Condition{v1alpha1.Ready(down)}, Sessions: "1/2", IPv6: "12/2^64", IPv4: "12/253",
+	})
+	if _, err := w.write(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(s.Kubectl(t, "get", "nodeconfigs", "kube-columns", "-o", "wide"), "\n")
+	var got [][]string
+	for _, line := range lines {
+		got = append(got, strings.Fields(line))
+	}
+	got[1][7] = "0s" // its age
+	want := [][]string{
+		{"NAME", "READY", "REASON", "ASN", "PEERS", "IPV6", "IPV4", "AGE", "MESSAGE"},
+		{"kube-columns", "False", "PeersDown", "64512", "1/2", "12/2^64", "12/253", "0s", "Established:", "1", "of", "2", "peers;", "tor-b", "is", "Active"},
+	}
+	if diff := cmp.Diff(want, got[:2]); diff != "" {
+		t.Errorf("kubectl get nodeconfigs (-want +got):\n%s", diff)
+	}
 }
