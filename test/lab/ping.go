@@ -49,7 +49,7 @@ func (n *Netns) Ping(ctx context.Context, to netip.Addr, opts PingOptions) (time
 
 // echoFamily is what differs between the two ICMPs.
 type echoFamily struct {
-	network, any   string
+	network        string
 	request, reply icmp.Type
 	protocol       int
 	headers        int // bytes of the IP and the echo header
@@ -58,10 +58,10 @@ type echoFamily struct {
 
 func familyOf(a netip.Addr) echoFamily {
 	if a.Is4() {
-		return echoFamily{"ip4:icmp", "0.0.0.0", ipv4.ICMPTypeEcho, ipv4.ICMPTypeEchoReply, 1, 20 + 8,
+		return echoFamily{"ip4:icmp", ipv4.ICMPTypeEcho, ipv4.ICMPTypeEchoReply, 1, 20 + 8,
 			unix.IPPROTO_IP, unix.IP_MTU_DISCOVER}
 	}
-	return echoFamily{"ip6:ipv6-icmp", "::", ipv6.ICMPTypeEchoRequest, ipv6.ICMPTypeEchoReply, 58, 40 + 8,
+	return echoFamily{"ip6:ipv6-icmp", ipv6.ICMPTypeEchoRequest, ipv6.ICMPTypeEchoReply, 58, 40 + 8,
 		unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER}
 }
 
@@ -77,12 +77,7 @@ func (f echoFamily) dontFragment(_, _ string, c syscall.RawConn) (err error) {
 
 func ping(ctx context.Context, to netip.Addr, opts PingOptions) (time.Duration, error) {
 	family := familyOf(to)
-	source := family.any
-	if opts.Source.IsValid() {
-		source = opts.Source.String()
-	}
-	listen := net.ListenConfig{Control: family.dontFragment}
-	conn, err := listen.ListenPacket(ctx, family.network, source)
+	conn, err := family.dial(ctx, to, opts.Source)
 	if err != nil {
 		return 0, err
 	}
@@ -98,14 +93,28 @@ func ping(ctx context.Context, to netip.Addr, opts PingOptions) (time.Duration, 
 	if err := conn.SetDeadline(start.Add(opts.Timeout)); err != nil {
 		return 0, err
 	}
-	if _, err := conn.WriteTo(request, &net.IPAddr{IP: to.AsSlice()}); err != nil {
+	if _, err := conn.Write(request); err != nil {
 		return 0, err
 	}
 	err = awaitReply(conn, family, to, echo)
 	return time.Since(start), err
 }
 
-// awaitReply reads until the answer to echo arrives; a raw socket sees everybody's.
+// dial returns a raw socket that gets what comes from the address, and not what others are answered: many
+// pings at once would fill its buffer.
+func (f echoFamily) dial(ctx context.Context, to, source netip.Addr) (*net.IPConn, error) {
+	dialer := net.Dialer{Control: f.dontFragment}
+	if source.IsValid() {
+		dialer.LocalAddr = &net.IPAddr{IP: source.AsSlice()}
+	}
+	conn, err := dialer.DialContext(ctx, f.network, to.String())
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.IPConn), nil
+}
+
+// awaitReply reads until the answer to echo arrives; others may ping the same address.
 func awaitReply(conn net.PacketConn, family echoFamily, to netip.Addr, echo *icmp.Echo) error {
 	buf := make([]byte, 1<<16)
 	for {
