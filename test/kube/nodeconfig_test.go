@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"errors"
+	"net/netip"
+	"syscall"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/test/apiserver"
+	"flock.fritzlab.net/flock/test/lab"
+)
+
+// TestNodeConfigAbsent starts the daemons before there is a NodeConfig: they wait for it, and pods for their addresses.
+func TestNodeConfigAbsent(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, apiserver.Start(t), options{unconfigured: true})
+	s.startIpamd()
+	early := s.newPod("early", nil)
+	if err := s.add(early); err == nil {
+		t.Fatalf("ADD without a NodeConfig gave the pod %v", early.Addresses())
+	}
+	if err := s.Runtime.Status(t.Context()); lab.Code(err) != 50 {
+		t.Errorf("STATUS without a NodeConfig = %v, want code 50", err)
+	}
+	s.configure(s.Pool6.String(), s.Pool4.String())
+	check(t, s.Lab().StartRouting(t.Context()))
+	s.awaitCondition(v1alpha1.ConditionReady, metav1.ConditionTrue)
+	check(t, s.retry(early))
+	s.wantReachable(early)
+}
+
+// TestNodeConfigDeleted deletes the NodeConfig under running pods: nobody notices, and pods still come. Its successor,
+// a new object of the name, is followed as the first was.
+func TestNodeConfigDeleted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, apiserver.Start(t), options{})
+	web := s.attach("web", nil)
+	flows := s.startFlows(web.Addresses()...)
+	s.deleteNodeConfig()
+	s.awaitComparisons(3)
+	late := s.attach("late", nil)
+	s.wantReachable(late)
+	s.end(s.Birdd, syscall.SIGTERM)
+	s.end(s.Ipamd, syscall.SIGTERM)
+	check(t, s.StartBirdd())
+	s.startIpamd()
+	s.awaitComparisons(3)
+	s.wantReachable(late)
+
+	s.configure(s.Pool6.String(), s.Pool4.String())
+	s.awaitCondition(v1alpha1.ConditionReady, metav1.ConditionTrue)
+	s.wantReachable(web, late)
+	wantWhole(t, flows)
+}
+
+// TestNodeConfigReplaced gives the node other pools while pods have addresses of the first: those keep them, and
+// are reachable, and new pods get addresses of the new pools.
+func TestNodeConfigReplaced(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, apiserver.Start(t), options{})
+	old := s.attach("old", nil)
+	flows := s.startFlows(old.Addresses()...)
+	pool6, pool4 := netip.MustParsePrefix("2001:db8:99::/64"), netip.MustParsePrefix("10.99.0.0/24")
+	s.deleteNodeConfig()
+	s.configure(pool6.String(), pool4.String())
+	s.awaitCondition(v1alpha1.ConditionReady, metav1.ConditionTrue)
+	fresh := s.attach("fresh", nil)
+	if !pool6.Contains(fresh.Address6()) || !pool4.Contains(fresh.Address4()) {
+		t.Errorf("the new pod has %v, none of %s and %s", fresh.Addresses(), pool6, pool4)
+	}
+	s.wantReachable(old, fresh)
+	wantWhole(t, flows)
+	check(t, errors.Join(s.del(old), s.del(fresh)))
+}
