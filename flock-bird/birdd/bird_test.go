@@ -17,11 +17,12 @@ import (
 	"flock.fritzlab.net/flock/test/lab"
 )
 
-// startContained runs BIRD as its container does, with the capabilities that it has there.
+// startContained runs BIRD as its container does: with the capabilities that it has there, and a root file system
+// that it cannot write.
 func (s *site) startContained() *lab.Process {
 	s.Helper()
-	args := append(onlyCapabilities("net_admin", "net_raw", "net_bind_service"), os.Args[0],
-		"bird", "--bird-conf", s.path("bird.conf"), "--state-dir", s.dir)
+	args := slices.Concat(readOnlyBut(s.dir), onlyCapabilities("net_admin", "net_raw", "net_bind_service"),
+		[]string{os.Args[0], "bird", "--bird-conf", s.path("bird.conf"), "--state-dir", s.dir})
 	process, err := s.node.Start(s.path("contained.log"), args[0], args[1:]...)
 	must(s.T, err)
 	return process
@@ -30,6 +31,12 @@ func (s *site) startContained() *lab.Process {
 // onlyCapabilities returns the command line that runs another with no capabilities but these.
 func onlyCapabilities(names ...string) []string {
 	return []string{"setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all,+" + strings.Join(names, ",+")}
+}
+
+// readOnlyBut returns the command line that runs another where nothing can be written but a folder.
+func readOnlyBut(dir string) []string {
+	const script = `mount --make-rprivate / && mount --bind "$0" "$0" && mount -o remount,bind,ro / && exec "$@"`
+	return []string{"unshare", "--mount", "sh", "-c", script, dir}
 }
 
 // ping sends echo requests from the router to an address until the function is called, which returns how

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,18 +23,20 @@ import (
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/test/apiserver"
+	"flock.fritzlab.net/flock/test/build"
 )
 
 // secretSpace is the namespace that deploy/base lets flock read Secrets in.
 const secretSpace = "flock-system"
 
-// clusterSite is a site whose birdd gets everything from an API server, as the account of deploy/base and
-// with the capabilities that it has there. The node is called as its namespace.
+// clusterSite is a site whose birdd gets everything from an API server, as the account of deploy/base, with
+// the capabilities that it has there and a root file system that it cannot write.
 type clusterSite struct {
 	*site
 	api        *apiserver.Server
 	kubeconfig string
 	name       string
+	program    string // birdd: this test binary unless said otherwise
 }
 
 func newClusterSite(t *testing.T, routers int) *clusterSite {
@@ -46,7 +50,7 @@ func (s *site) join(api *apiserver.Server) *clusterSite {
 	s.Helper()
 	api.CRDs(s.T)
 	api.Kubectl(s.T, "apply", "-f", "../../deploy/base/namespace.yaml", "-f", "../../deploy/base/rbac.yaml")
-	c := &clusterSite{site: s, api: api, name: s.node.Name, kubeconfig: api.ServiceAccount(s.T, secretSpace, "flock")}
+	c := &clusterSite{site: s, api: api, name: s.node.Name, program: os.Args[0], kubeconfig: api.ServiceAccount(s.T, secretSpace, "flock")}
 	api.MakeNode(s.T, c.name)
 	api.Reach(s.T, s.node)
 	return c
@@ -60,10 +64,10 @@ func (s *clusterSite) configure(spec string) {
 
 func (s *clusterSite) startBirdd(flags ...string) {
 	s.Helper()
-	args := append(onlyCapabilities("net_admin"), os.Args[0], "run", "--node-name", s.name, "--kubeconfig", s.kubeconfig,
-		"--secret-namespace", secretSpace, "--bird-conf", s.path("bird.conf"), "--state-dir", s.dir)
+	args := slices.Concat(readOnlyBut(s.dir), onlyCapabilities("net_admin"), []string{s.program, "run", "--node-name", s.name, "--kubeconfig", s.kubeconfig,
+		"--secret-namespace", secretSpace, "--bird-conf", s.path("bird.conf"), "--state-dir", s.dir}, flags)
 	var err error
-	s.birdd, err = s.node.Start(s.path("birdd.log"), args[0], append(args[1:], flags...)...)
+	s.birdd, err = s.node.Start(s.path("birdd.log"), args[0], args[1:]...)
 	must(s.T, err)
 }
 
@@ -401,4 +405,30 @@ func TestClusterSIGTERM(t *testing.T) {
 	if lost := deleted(); len(lost) > 0 {
 		t.Errorf("the router lost %v", lost)
 	}
+}
+
+// TestClusterMemory has 500 pods on the node.
+func TestClusterMemory(t *testing.T) {
+	const pods, limit = 500, 40 << 10 // KiB
+	s := newClusterSite(t, 1)
+	bin, err := build.Flock(t.Context())
+	must(t, err)
+	s.program = filepath.Join(bin, "birdd")
+	namespace := s.api.Namespace(t)
+	for i := range pods {
+		s.api.MakePod(t, namespace, fmt.Sprintf("pod-%d", i), s.name, map[string]string{
+			"flock.fritzlab.net/anycast": fmt.Sprintf("2001:db8:a::%x", i), "example.com/other": strings.Repeat("x", 2000)})
+	}
+	s.start(spec6, router6)
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
+	s.wantCondition("Announced", "True", "SummariesAnnounced", "")
+	s.wantWatches("nodeconfigs", "pods")
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.birdd.PID()))
+	must(t, err)
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	peak, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil || peak > limit {
+		t.Errorf("birdd's resident memory was up to %d KiB (%v), want at most %d", peak, err, limit)
+	}
+	t.Logf("birdd's resident memory was up to %d KiB", peak)
 }

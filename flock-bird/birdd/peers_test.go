@@ -225,6 +225,9 @@ func TestHealth(t *testing.T) {
 	get("/readyz", 503, "BIRD")
 	s.startBird()
 	get("/readyz", 200, "ok")
+	get("/metrics", 200, "\nflock_birdd_bird_up 1\n")
+	get("/metrics", 200, "\nflock_birdd_config_valid 1\n")
+	get("/metrics", 200, "\nprocess_resident_memory_bytes ")
 }
 
 // getHealth asks from inside the namespace: the connection is made on the calling thread.
