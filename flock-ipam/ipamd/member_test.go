@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -265,6 +266,24 @@ func (m *member) rounds() (n int, err error) {
 	_, rest, _ := strings.Cut(answer, `flock_ipamd_reconcile_rounds_total{outcome="ok"} `)
 	_, err = fmt.Sscan(rest, &n)
 	return n, err
+}
+
+// watches waits until so many of the node's watches of a resource are open.
+func (m *member) watches(resource string, want int) {
+	m.t.Helper()
+	m.eventually(fmt.Sprintf("%d watches of %s are open", want, resource), func() error {
+		open := map[string]bool{}
+		for _, r := range m.requests() {
+			if r.Verb == "watch" && r.Object.Resource == resource {
+				open[r.ID] = r.Stage == "ResponseStarted"
+			}
+		}
+		maps.DeleteFunc(open, func(_ string, is bool) bool { return !is })
+		if len(open) != want {
+			return fmt.Errorf("%d are", len(open))
+		}
+		return nil
+	})
 }
 
 // requests returns what this node's daemons have asked the API server for.

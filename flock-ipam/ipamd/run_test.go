@@ -293,6 +293,10 @@ func TestMistakes(t *testing.T) {
 		"interval":        {[]string{"run", "--config", n.config, "--interval", "10ms"}, "10ms is too short"},
 		"config folder":   {[]string{"run", "--config", "/absent/nodeconfig.yaml"}, "watch /absent"},
 		"address":         {[]string{"run", "--config", "", "--listen", "192.0.2.1:1"}, "listen for health checks"},
+		"two modes":       {[]string{"run", "--config", n.config, "--node-name", "node1"}, "--config and --node-name are both given"},
+		"no name":         {[]string{"run", "--kubeconfig", "/absent"}, "--kubeconfig is given and no name of a node"},
+		"kubeconfig":      {[]string{"run", "--node-name", "node1", "--kubeconfig", "/absent", "--state-dir", n.db}, "load kubeconfig /absent"},
+		"no pod":          {[]string{"run", "--node-name", "node1", "--state-dir", n.db}, "find the API server from inside a pod"},
 		"output":          {[]string{"allocations", "-o", "xml"}, `"xml" is neither table nor json`},
 	} {
 		_, err := n.Run(t.Context(), n.binary, test.args...)

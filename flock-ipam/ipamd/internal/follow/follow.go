@@ -174,12 +174,13 @@ func (f *Follower) enterNode(ctx context.Context) error {
 	if f.nodes != nil {
 		return nil
 	}
-	ctx, f.leave = context.WithCancel(ctx)
-	f.nodes = f.Nodes()
-	if err := f.fireFor(ctx, f.nodes); err != nil {
+	ctx, leave := context.WithCancel(ctx)
+	informer := f.Nodes()
+	if err := f.fireFor(ctx, informer); err != nil {
+		leave()
 		return fmt.Errorf("watch Node %s: %w", f.Node, err)
 	}
-	informer := f.nodes
+	f.nodes, f.leave = informer, leave
 	f.running.Go(func() { informer.RunWithContext(ctx) })
 	return nil
 }

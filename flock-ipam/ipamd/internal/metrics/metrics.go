@@ -40,7 +40,7 @@ func New(registry prometheus.Registerer) *Daemon {
 			Help: "Addresses taken into the store because they were in use and not in it."}),
 		nodeFileWrites: prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "node_file_writes_total",
 			Help: "How often node.json was written."}),
-		configValid: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "node_config_valid",
+		configValid: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "config_valid",
 			Help: "1 while node.json is as the NodeConfig, or the podCIDRs in want of one, say; 0 while there is none, or it is not valid, or cannot be written."}),
 	}
 	registry.MustRegister(d.rounds, d.roundTime, d.released, d.adopted, d.nodeFileWrites, d.configValid)
