@@ -115,7 +115,10 @@ func newStatus() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show sessions, summaries and announced addresses, whether birdd runs or not",
-		Args:  cobra.NoArgs,
+		Long: `status asks BIRD for its sessions and the kernel for summaries and announced
+addresses, and reads from the store which pods have these. It shows what birdd run
+could not get right. It needs neither the API server nor birdd run.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return fmt.Errorf("--output %q is neither table nor json", output)
@@ -123,6 +126,9 @@ func newStatus() *cobra.Command {
 			report, err := status.Collect(c.Context(), stateDir, table)
 			if err != nil {
 				return err
+			}
+			if err := report.AskStore(stateDir); err != nil {
+				fmt.Fprintln(c.ErrOrStderr(), "birdd: which pods have the addresses is not known:", err)
 			}
 			if output == "json" {
 				return report.WriteJSON(c.OutOrStdout())

@@ -15,7 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+	"flock.fritzlab.net/flock/internal/announce"
+	"flock.fritzlab.net/flock/internal/claim"
 	"flock.fritzlab.net/flock/internal/health"
+	"flock.fritzlab.net/flock/internal/store"
+	"flock.fritzlab.net/flock/plugins/cni"
 )
 
 // status runs "birdd status" on the node.
@@ -44,6 +48,18 @@ func (s *site) wantProblem(area, text string) {
 	})
 }
 
+// note makes the claim that flock-bird makes of a pod's anycast addresses.
+func (s *site) note(namespace, name string, addrs ...string) {
+	s.Helper()
+	c := claim.Claim{Pod: cni.Pod{Namespace: namespace, Name: name}, Link: "pod", Table: 7273}
+	for _, a := range addrs {
+		c.Anycast = append(c.Anycast, netip.MustParseAddr(a))
+	}
+	keeper := claim.Keeper{Store: store.Store{Dir: s.dir}, Stage: announce.Stage}
+	nothing := func(*store.Tx) error { return nil }
+	must(s.T, keeper.Take(cni.Attachment{Network: "flock", ContainerID: name, IfName: "eth0"}, c, nothing, func() error { return nil }))
+}
+
 // TestStatus looks at a node with a session up, one down, addresses of both kinds, and no birdd.
 func TestStatus(t *testing.T) {
 	s := newSite(t, 1)
@@ -51,6 +67,7 @@ func TestStatus(t *testing.T) {
 	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 16")
 	s.ip("-6 route add 2001:db8:f::8 dev pod table 7273 proto 73 metric 20")
 	s.ip("-6 route add 2001:db8:f::8 dev pod1 table 7273 proto 73 metric 21")
+	s.note("web", "a", "2001:db8:f::8", "2001:db8:f::9")
 	s.wantEstablished(s.bird, 1)
 	s.wantRoutes(s.node, "main", default6, pool6Main)
 	must(t, s.birdd.End(t.Context(), os.Kill))
@@ -63,8 +80,9 @@ func TestStatus(t *testing.T) {
 		},
 		Summaries: []status.Summary{{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Main: "blackhole", Announced: true, SentTo: []string{"peer_tor"}}},
 		Addresses: []status.Address{
-			{Address: netip.MustParseAddr("2001:db8:f::7"), Links: []string{"pod"}},
-			{Address: netip.MustParseAddr("2001:db8:f::8"), Anycast: true, Links: []string{"pod", "pod1"}},
+			{Address: netip.MustParseAddr("2001:db8:f::7"), Announced: true, Links: []string{"pod"}},
+			{Address: netip.MustParseAddr("2001:db8:f::8"), Anycast: true, Announced: true, Links: []string{"pod", "pod1"}, Pods: []string{"web/a"}},
+			{Address: netip.MustParseAddr("2001:db8:f::9"), Anycast: true, Links: []string{}, Pods: []string{"web/a"}},
 		},
 		Problems: []health.Problem{},
 	}

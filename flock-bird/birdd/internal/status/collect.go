@@ -13,8 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/internal/announce"
 	"flock.fritzlab.net/flock/internal/birdctl"
+	"flock.fritzlab.net/flock/internal/claim"
 	"flock.fritzlab.net/flock/internal/rtnl"
+	"flock.fritzlab.net/flock/internal/store"
 )
 
 // askKernel fills in the summaries and the addresses.
@@ -75,7 +78,7 @@ func addSummary(all map[netip.Prefix]*Summary, route rtnl.Route) {
 func addAddress(all map[netip.Addr]*Address, route rtnl.Route, names map[int]string) {
 	a := all[route.Dst.Addr()]
 	if a == nil {
-		a = &Address{Address: route.Dst.Addr()}
+		a = &Address{Address: route.Dst.Addr(), Announced: true}
 		all[a.Address] = a
 	}
 	a.Anycast = a.Anycast || route.Group != 0 || route.Metric != rtnl.Metric
@@ -85,6 +88,38 @@ func addAddress(all map[netip.Addr]*Address, route rtnl.Route, names map[int]str
 	}
 	a.Links = append(a.Links, name)
 	slices.Sort(a.Links)
+}
+
+// AskStore adds which pods have the addresses, and the anycast addresses that are not announced, from what
+// flock-bird noted in the state folder's store.
+func (r *Report) AskStore(stateDir string) error {
+	keeper := claim.Keeper{Store: store.Store{Dir: stateDir, ReadOnly: true}, Stage: announce.Stage}
+	claims, err := keeper.All()
+	if err != nil {
+		return err
+	}
+	known := map[netip.Addr]*Address{}
+	for i := range r.Addresses {
+		known[r.Addresses[i].Address] = &r.Addresses[i]
+	}
+	for _, c := range claims {
+		for _, addr := range c.Anycast {
+			if known[addr] == nil {
+				known[addr] = &Address{Address: addr, Anycast: true, Links: []string{}}
+			}
+		}
+		for _, addr := range c.Addresses() {
+			if a := known[addr]; a != nil && c.Pod.String() != "" {
+				a.Pods = append(a.Pods, c.Pod.String())
+			}
+		}
+	}
+	for _, a := range known {
+		slices.Sort(a.Pods)
+		a.Pods = slices.Compact(a.Pods)
+	}
+	r.Addresses = sorted(known, func(a, b Address) int { return a.Address.Compare(b.Address) })
+	return nil
 }
 
 func sorted[K comparable, V any](all map[K]*V, order func(a, b V) int) []V {

@@ -39,9 +39,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	for _, s := range r.Summaries {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Prefix, cmp.Or(s.Main, "missing"), yesNo(s.Announced), cmp.Or(strings.Join(s.SentTo, ", "), "nobody"))
 	}
-	fmt.Fprintln(t, "\nADDRESS\tKIND\tLINKS")
+	fmt.Fprintln(t, "\nADDRESS\tKIND\tANNOUNCED\tLINKS\tPODS")
 	for _, a := range r.Addresses {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", a.Address, a.Kind(), strings.Join(a.Links, ", "))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", a.Address, a.Kind(), yesNo(a.Announced), list(a.Links), list(a.Pods))
 	}
 	for i, p := range r.Problems {
 		if i == 0 {
@@ -51,6 +51,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	return t.Flush()
 }
+
+func list(names []string) string { return cmp.Or(strings.Join(names, ", "), "-") }
 
 func yesNo(b bool) string {
 	if b {

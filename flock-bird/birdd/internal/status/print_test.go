@@ -30,8 +30,9 @@ func report() *Report {
 			{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Announced: true, SentTo: []string{"peer_tor_a", "dyn_tor_b_1"}},
 		},
 		Addresses: []Address{
-			{Address: netip.MustParseAddr("2001:db8:f::7"), Anycast: true, Links: []string{"flock0a1b2c3d", "flock4e5f6071"}},
-			{Address: netip.MustParseAddr("2001:db8:f::8"), Links: []string{"flock0a1b2c3d"}},
+			{Address: netip.MustParseAddr("2001:db8:f::7"), Anycast: true, Announced: true, Links: []string{"flock0a1b2c3d", "flock4e5f6071"}, Pods: []string{"web/a", "web/b"}},
+			{Address: netip.MustParseAddr("2001:db8:f::8"), Announced: true, Links: []string{"flock0a1b2c3d"}},
+			{Address: netip.MustParseAddr("2001:db8:f::9"), Anycast: true, Links: []string{}, Pods: []string{"web/c"}},
 		},
 		Problems: []health.Problem{{Area: "peer tor-d", Text: "left out", Since: time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)}},
 	}
@@ -49,9 +50,10 @@ SUMMARY          MAIN TABLE   ANNOUNCED  SENT TO
 192.0.2.0/26     unreachable  no         nobody
 2001:db8:1::/64  missing      yes        peer_tor_a, dyn_tor_b_1
 
-ADDRESS        KIND     LINKS
-2001:db8:f::7  anycast  flock0a1b2c3d, flock4e5f6071
-2001:db8:f::8  unicast  flock0a1b2c3d
+ADDRESS        KIND     ANNOUNCED  LINKS                         PODS
+2001:db8:f::7  anycast  yes        flock0a1b2c3d, flock4e5f6071  web/a, web/b
+2001:db8:f::8  unicast  yes        flock0a1b2c3d                 -
+2001:db8:f::9  anycast  no         -                             web/c
 
 PROBLEM     SINCE                 TEXT
 peer tor-d  2026-11-23 14:00:00Z  left out

@@ -83,12 +83,15 @@ type Summary struct {
 	SentTo []string `json:"sentTo"`
 }
 
-// Address is one that is announced alone.
+// Address is one that is announced alone, or, if it is anycast, may be.
 type Address struct {
-	Address netip.Addr `json:"address"`
-	Anycast bool       `json:"anycast"`
-	// Links are those that lead to the address on this node.
+	Address   netip.Addr `json:"address"`
+	Anycast   bool       `json:"anycast"`
+	Announced bool       `json:"announced"`
+	// Links are those of this node by which the address is announced.
 	Links []string `json:"links"`
+	// Pods have the address, announced by their link or not, as namespace/name. See [Report.AskStore].
+	Pods []string `json:"pods,omitempty"`
 }
 
 // birdPatience is how long BIRD may take to answer everything.
