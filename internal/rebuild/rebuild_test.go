@@ -65,7 +65,7 @@ func TestFromKernel(t *testing.T) {
 		},
 		{
 			name:   "anycast of a ready pod",
-			routes: []string{"-6 nexthop add id 5 dev v1 proto 72", "-6 nexthop add id 6 group 5 proto 72", "-6 route add 2001:db8::9 nhid 6 proto 72 metric 8"},
+			routes: []string{"-6 nexthop add id 5 dev v1 proto 72", "nexthop add id 6 group 5 proto 72", "-6 route add 2001:db8::9 nhid 6 proto 72 metric 8"},
 			any:    []string{"2001:db8::9 v1"},
 			want:   "flock/c1/eth0 committed [] anycast [2001:db8::9]",
 		},
