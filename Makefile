@@ -4,6 +4,8 @@ GO ?= go
 # How long each fuzz test runs, and what the benchmark is told ("-quick", "-enforce", "-json FILE").
 FUZZTIME ?= 20s
 BENCHFLAGS ?=
+# What the cluster is told ("-network ptp", "-nodes 3").
+CLUSTERFLAGS ?=
 # The tag of the images.
 TAG ?= dev
 
@@ -17,10 +19,10 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export CGO_ENABLED := 0
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: help build generate image demo test bench lint fuzz clean packages
+.PHONY: help build generate image demo cluster cluster-down test bench lint fuzz clean packages
 
 help: ## Print the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## Build the programs into bin/, static and trimmed
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/ $(PROGRAMS)
@@ -44,6 +46,16 @@ image: build ## Build the images as OCI archives into bin/image, and where Docke
 
 demo: packages ## Show two nodes, a router and pods in namespaces; as root. DEMO_KEEP=1 leaves them up
 	@$(GO) run ./test/demo
+
+# What one cluster on this machine takes, besides what the demo does.
+CLUSTER_PACKAGES := containerd runc nft:nftables
+
+cluster: export MORE := $(CLUSTER_PACKAGES)
+cluster: packages ## Bring up a Kubernetes cluster with flock on this machine; as root. Again: load what changed
+	@$(GO) build -o bin/cluster ./test/cluster/run && bin/cluster $(CLUSTERFLAGS) up
+
+cluster-down: ## Remove what make cluster brought up
+	@$(GO) build -o bin/cluster ./test/cluster/run && bin/cluster $(CLUSTERFLAGS) down
 
 test: export MORE := containerd
 test: packages ## Run every test; as root
