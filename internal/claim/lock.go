@@ -24,17 +24,18 @@ func Lock(dir string, addrs []netip.Addr) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	path := filepath.Join(dir, lockName)
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the lock of addresses: %w", err)
+		return nil, fmt.Errorf("open the lock of addresses %s: %w", path, err)
 	}
 	for _, offset := range offsets(addrs) {
-		if err := lockByte(file, offset); err != nil {
-			file.Close()
-			return nil, fmt.Errorf("lock %s: %w", file.Name(), err)
+		if err := lockByte(fd, offset); err != nil {
+			unix.Close(fd)
+			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
 	}
-	return func() { file.Close() }, nil
+	return func() { unix.Close(fd) }, nil
 }
 
 // offsets gives each address a byte of the lock file, in the one order that keeps two processes from
@@ -51,9 +52,9 @@ func offsets(addrs []netip.Addr) []int64 {
 }
 
 // lockByte waits in the kernel. The lock belongs to the open file and goes with it.
-func lockByte(file *os.File, offset int64) error {
+func lockByte(fd int, offset int64) error {
 	for {
-		err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLKW, &unix.Flock_t{Type: unix.F_WRLCK, Start: offset, Len: 1})
+		err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLKW, &unix.Flock_t{Type: unix.F_WRLCK, Start: offset, Len: 1})
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}

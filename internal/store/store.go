@@ -100,16 +100,17 @@ func (s Store) locked(how int, run func() error) error {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return full(fmt.Errorf("make the state folder: %w", err))
 	}
-	file, err := os.OpenFile(filepath.Join(s.Dir, lockName), os.O_CREATE|os.O_RDONLY, 0o600)
+	path := filepath.Join(s.Dir, lockName)
+	lock, err := unix.Open(path, unix.O_CREAT|unix.O_RDONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return full(fmt.Errorf("open the store's lock: %w", err))
+		return full(fmt.Errorf("open the store's lock %s: %w", path, err))
 	}
-	defer file.Close()
+	defer unix.Close(lock)
 	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
-		err = unix.Flock(int(file.Fd()), how)
+		err = unix.Flock(lock, how)
 	}
 	if err != nil {
-		return fmt.Errorf("lock %s: %w", file.Name(), err)
+		return fmt.Errorf("lock %s: %w", path, err)
 	}
 	return run()
 }
