@@ -112,7 +112,8 @@ func del(_ context.Context, req *cni.Request[config]) error {
 		return err
 	}
 	defer s.close()
-	err = s.board.Keeper().Release(req.Attachment, func(*store.Tx) (claim.Claim, error) { return s.guess(req), nil })
+	guess := func(*store.Tx) (claim.Claim, error) { return s.guess(req), nil }
+	err = s.board.Keeper().Release(req.Attachment, guess, claim.Likely(req.PrevResult)...)
 	if err != nil {
 		return cni.Wrap(claim.Code(err), err)
 	}

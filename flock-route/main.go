@@ -65,7 +65,8 @@ func del(_ context.Context, req *cni.Request[config]) error {
 		return err
 	}
 	defer r.close()
-	err = r.keeper.Release(req.Attachment, func(tx *store.Tx) (claim.Claim, error) { return r.guess(tx, req) })
+	guess := func(tx *store.Tx) (claim.Claim, error) { return r.guess(tx, req) }
+	err = r.keeper.Release(req.Attachment, guess, claim.Likely(req.PrevResult)...)
 	return cni.Wrap(claim.Code(err), err)
 }
 

@@ -5,6 +5,8 @@ package claim
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"flock.fritzlab.net/flock/internal/store"
 	"flock.fritzlab.net/flock/plugins/cni"
@@ -27,7 +29,7 @@ func (k Keeper) book(tx *store.Tx) Book { return Book{Tx: tx, Stage: k.Stage} }
 // earlier claim of the attachment had beyond this one is undone. Errors of the store are [*StoreError]s.
 func (k Keeper) Take(a cni.Attachment, c Claim, also func(*store.Tx) error, do func() error) error {
 	var before Claim
-	err := k.locked(c, func() (err error) {
+	err := k.locked(c.Addresses(), func() (err error) {
 		before, err = k.take(a, c, also, do)
 		return err
 	})
@@ -35,7 +37,7 @@ func (k Keeper) Take(a cni.Attachment, c Claim, also func(*store.Tx) error, do f
 		return err
 	}
 	if dropped := before.Without(c); len(dropped.Addresses()) > 0 {
-		return k.locked(dropped, func() error { return k.undo(a, dropped) })
+		return k.locked(dropped.Addresses(), func() error { return k.undo(a, dropped) })
 	}
 	return nil
 }
@@ -56,9 +58,9 @@ func (k Keeper) take(a cni.Attachment, c Claim, also func(*store.Tx) error, do f
 	return before, do()
 }
 
-// locked runs fn while nobody else changes anything about the claim's addresses.
-func (k Keeper) locked(c Claim, fn func() error) error {
-	unlock, err := Lock(k.Store.Dir, c.Addresses())
+// locked runs fn while nobody else changes anything about the addresses.
+func (k Keeper) locked(addrs []netip.Addr, fn func() error) error {
+	unlock, err := Lock(k.Store.Dir, addrs)
 	if err != nil {
 		return &StoreError{err}
 	}
@@ -88,28 +90,40 @@ func (k Keeper) Undoable(a cni.Attachment, c Claim) (undoable Claim, err error) 
 }
 
 // Release undoes the attachment's claim and forgets it. Without one it undoes what guess returns, which
-// may be nothing at all.
-func (k Keeper) Release(a cni.Attachment, guess func(*store.Tx) (Claim, error)) error {
-	var c Claim
-	var found bool
-	err := k.Store.View(func(tx *store.Tx) (err error) {
-		if c, found, err = k.book(tx).Get(a); err == nil && !found {
-			c, err = guess(tx)
+// may be nothing at all. Where the likely addresses are all of the claim's, the store is read once.
+func (k Keeper) Release(a cni.Attachment, guess func(*store.Tx) (Claim, error), likely ...netip.Addr) error {
+	var missed []netip.Addr
+	err := k.locked(likely, func() error {
+		c, alone, found, err := k.look(a, guess)
+		if missed = subtract(c.Addresses(), likely); err != nil || len(missed) > 0 {
+			return err
 		}
-		return err
-	})
-	if err != nil {
-		return &StoreError{fmt.Errorf("look up what attachment %s has: %w", a, err)}
-	}
-	if !found && len(c.Addresses()) == 0 {
-		return nil
-	}
-	return k.locked(c, func() error {
-		if err := k.undo(a, c); err != nil || !found {
+		if err := k.Undo(alone); err != nil || !found {
 			return err
 		}
 		return k.forget(a)
 	})
+	if err != nil || len(missed) == 0 {
+		return err
+	}
+	return k.Release(a, guess, slices.Concat(likely, missed)...)
+}
+
+// look returns the attachment's claim, or the guess, and what of it nobody else claims.
+func (k Keeper) look(a cni.Attachment, guess func(*store.Tx) (Claim, error)) (c, alone Claim, found bool, err error) {
+	err = k.Store.View(func(tx *store.Tx) error {
+		if c, found, err = k.book(tx).Get(a); err == nil && !found {
+			c, err = guess(tx)
+		}
+		if err == nil {
+			alone, err = k.book(tx).Undoable(a, c)
+		}
+		return err
+	})
+	if err != nil {
+		return Claim{}, Claim{}, false, &StoreError{fmt.Errorf("look up what attachment %s has: %w", a, err)}
+	}
+	return c, alone, found, nil
 }
 
 func (k Keeper) forget(a cni.Attachment) error {
@@ -154,9 +168,9 @@ func (k Keeper) Collect(valid func(cni.Attachment) bool) error {
 		return err
 	}
 	var failed []error
-	for a := range claims {
+	for a, c := range claims {
 		if !valid(a) {
-			failed = append(failed, k.Release(a, nothing))
+			failed = append(failed, k.Release(a, nothing, c.Addresses()...))
 		}
 	}
 	return errors.Join(failed...)

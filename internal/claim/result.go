@@ -41,6 +41,19 @@ func FromResult(conn *rtnl.Conn, r *current.Result) (Claim, error) {
 	return c, nil
 }
 
+// Likely returns the addresses that a result names, which most often are those that its attachment has;
+// none of a result that is nil or does not make sense.
+func Likely(r *current.Result) []netip.Addr {
+	if r == nil {
+		return nil
+	}
+	unicast, anycast, err := cni.Addresses(r)
+	if err != nil {
+		return nil
+	}
+	return slices.Concat(unicast, anycast)
+}
+
 // unique drops repetitions; the order stays.
 func unique(addrs []netip.Addr) []netip.Addr {
 	var kept []netip.Addr
