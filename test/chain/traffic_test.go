@@ -104,14 +104,18 @@ type flow struct {
 }
 
 func startFlow(t *testing.T, from *lab.Netns, to netip.Addr) *flow {
+	t.Helper()
+	// Nobody sends a packet twice: what is only late on a busy machine is not lost.
+	pinger, err := from.NewPinger(t.Context(), to, lab.PingOptions{Timeout: within})
+	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &flow{stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(f.done)
+		defer pinger.Close()
 		for ctx.Err() == nil {
 			f.sent++
-			// Nobody sends a packet twice: what is only late on a busy machine is not lost.
-			if _, err := from.Ping(t.Context(), to, lab.PingOptions{Timeout: within}); err != nil {
+			if _, err := pinger.Ping(t.Context()); err != nil {
 				f.lost = append(f.lost, err)
 			}
 		}

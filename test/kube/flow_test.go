@@ -4,8 +4,10 @@ package kube
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"flock.fritzlab.net/flock/test/lab"
 )
@@ -21,25 +23,30 @@ type flow struct {
 
 // startFlows pings each address from the router.
 func (s *site) startFlows(to ...netip.Addr) []*flow {
+	s.t.Helper()
 	var flows []*flow
 	for _, a := range to {
+		// Nobody sends a packet twice: what is only late on a busy machine is not lost.
+		pinger, err := s.Lab().Router.NewPinger(s.t.Context(), a, lab.PingOptions{Timeout: within})
+		check(s.t, err)
 		ctx, cancel := context.WithCancel(s.t.Context())
 		f := &flow{to: a, stop: cancel, done: make(chan struct{})}
-		go f.run(ctx, s.Lab().Router.Netns)
+		go f.run(ctx, pinger)
 		s.t.Cleanup(func() { cancel(); <-f.done })
 		flows = append(flows, f)
 	}
 	return flows
 }
 
-func (f *flow) run(ctx context.Context, from *lab.Netns) {
+func (f *flow) run(ctx context.Context, pinger *lab.Pinger) {
 	defer close(f.done)
+	defer pinger.Close()
 	for ctx.Err() == nil {
 		f.sent++
-		// Nobody sends a packet twice: what is only late on a busy machine is not lost. The packet that is on its way
-		// at the end is waited for.
-		if _, err := from.Ping(context.WithoutCancel(ctx), f.to, lab.PingOptions{Timeout: within}); err != nil {
-			f.lost = append(f.lost, err)
+		start := time.Now()
+		// The packet that is on its way at the end is waited for.
+		if _, err := pinger.Ping(context.WithoutCancel(ctx)); err != nil {
+			f.lost = append(f.lost, fmt.Errorf("at %s: %w", start.Format("15:04:05.000"), err))
 		}
 	}
 }

@@ -30,21 +30,73 @@ type PingOptions struct {
 
 // Ping sends one echo request from the namespace and returns how long the answer took.
 func (n *Netns) Ping(ctx context.Context, to netip.Addr, opts PingOptions) (time.Duration, error) {
+	p, err := n.NewPinger(ctx, to, opts)
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
+	return p.Ping(ctx)
+}
+
+// Pinger sends echo requests to one address from one socket. Where many are sent, one of these is better than many
+// calls of [Netns.Ping]: while sockets come and go beside it, the kernel may pass a raw socket over.
+type Pinger struct {
+	netns  *Netns
+	to     netip.Addr
+	opts   PingOptions
+	family echoFamily
+	conn   *net.IPConn
+	id     int
+	seq    uint16
+}
+
+// NewPinger returns a pinger in the namespace. Close it before the namespace goes.
+func (n *Netns) NewPinger(ctx context.Context, to netip.Addr, opts PingOptions) (*Pinger, error) {
 	if opts.Timeout == 0 {
 		opts.Timeout = 2 * time.Second
 	}
 	if opts.Size == 0 {
 		opts.Size = 64
 	}
-	var took time.Duration
+	p := &Pinger{netns: n, to: to, opts: opts, family: familyOf(to), id: rand.IntN(1 << 16)}
 	err := n.Do(func() (err error) {
-		took, err = ping(ctx, to, opts)
+		p.conn, err = p.family.dial(ctx, to, opts.Source)
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("ping %s from %s: %w", to, n.Name, err)
+		return nil, fmt.Errorf("ping %s from %s: %w", to, n.Name, err)
 	}
-	return took, nil
+	return p, nil
+}
+
+// Ping sends one request and returns how long the answer took. Only one may be on its way. When ctx ends the pinger
+// is closed.
+func (p *Pinger) Ping(ctx context.Context) (time.Duration, error) {
+	defer context.AfterFunc(ctx, func() { p.Close() })()
+	p.seq++
+	echo := &icmp.Echo{ID: p.id, Seq: int(p.seq), Data: make([]byte, p.opts.Size-p.family.headers)}
+	start := time.Now()
+	if err := p.exchange(echo, start.Add(p.opts.Timeout)); err != nil {
+		return 0, fmt.Errorf("ping %s from %s: %w", p.to, p.netns.Name, err)
+	}
+	return time.Since(start), nil
+}
+
+// Close closes the socket.
+func (p *Pinger) Close() error { return p.conn.Close() }
+
+func (p *Pinger) exchange(echo *icmp.Echo, deadline time.Time) error {
+	request, err := (&icmp.Message{Type: p.family.request, Body: echo}).Marshal(nil)
+	if err != nil {
+		return err
+	}
+	if err := p.conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := p.conn.Write(request); err != nil {
+		return err
+	}
+	return awaitReply(p.conn, p.family, p.to, echo)
 }
 
 // echoFamily is what differs between the two ICMPs.
@@ -73,31 +125,6 @@ func (f echoFamily) dontFragment(_, _ string, c syscall.RawConn) (err error) {
 		return cerr
 	}
 	return err
-}
-
-func ping(ctx context.Context, to netip.Addr, opts PingOptions) (time.Duration, error) {
-	family := familyOf(to)
-	conn, err := family.dial(ctx, to, opts.Source)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	echo := &icmp.Echo{ID: rand.IntN(1 << 16), Seq: 1, Data: make([]byte, opts.Size-family.headers)}
-	request, err := (&icmp.Message{Type: family.request, Body: echo}).Marshal(nil)
-	if err != nil {
-		return 0, err
-	}
-	start := time.Now()
-	if err := conn.SetDeadline(start.Add(opts.Timeout)); err != nil {
-		return 0, err
-	}
-	if _, err := conn.Write(request); err != nil {
-		return 0, err
-	}
-	err = awaitReply(conn, family, to, echo)
-	return time.Since(start), err
 }
 
 // dial returns a raw socket that gets what comes from the address, and not what others are answered: many
@@ -131,7 +158,7 @@ func awaitReply(conn net.PacketConn, family echoFamily, to netip.Addr, echo *icm
 			continue
 		}
 		if ip, ok := from.(*net.IPAddr); !ok || !ip.IP.Equal(to.AsSlice()) {
-			return fmt.Errorf("answered by %s", from)
+			continue // it came before the socket was connected
 		}
 		if len(body.Data) != len(echo.Data) {
 			return errors.New("answered with another size")
