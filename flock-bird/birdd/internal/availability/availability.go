@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,10 +25,11 @@ const (
 	ReasonSilent    = "FlockDoesNotAnnounce"
 )
 
-// The rhythm: a write, or a look at the Node, no oftener than every rest; patience is looked at every
-// interval, which costs no request.
+// The rhythm: writes are at least rest apart, looks at the Node lookRest; patience is looked at every interval,
+// which costs no request.
 const (
 	rest          = time.Second
+	lookRest      = 10 * time.Second
 	interval      = 5 * time.Second
 	writePatience = 10 * time.Second
 )
@@ -48,16 +48,18 @@ type Keeper struct {
 	reachable *bool
 	message   string
 	lost      time.Time
-	// status is what the Node has, empty for nothing, where known says that that is known.
-	status corev1.ConditionStatus
-	known  bool
+	// status is what the Node has, empty for no condition, where known says that it was ever looked at. A
+	// stale one may be of another Node.
+	status       corev1.ConditionStatus
+	known, stale bool
+	looked       time.Time
 }
 
 // New returns a keeper for the Node. A Node whose network was available is called unavailable when it has
 // not been reachable for as long as patience, in which routers keep the routes of a BIRD that starts again.
 // It reports how each request went.
 func New(client *kube.Client, node string, patience time.Duration, problem func(error)) *Keeper {
-	return &Keeper{nodes: client.Nodes(), name: node, patience: patience, problem: problem, trigger: task.NewTrigger()}
+	return &Keeper{nodes: client.Nodes(), name: node, patience: patience, problem: problem, trigger: task.NewTrigger(), stale: true}
 }
 
 // Set says whether the node's pods can be reached, with a message for people. It never waits.
@@ -75,7 +77,7 @@ func (k *Keeper) Set(reachable bool, message string) {
 func (k *Keeper) Verify() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.known = false
+	k.stale = true
 	k.trigger.Fire()
 }
 
@@ -94,24 +96,16 @@ func (k *Keeper) Run(ctx context.Context) error {
 }
 
 // keep tells whether there was something to ask the API server.
-func (k *Keeper) keep(ctx context.Context) (bool, error) {
-	k.mu.Lock()
-	silent, known := k.reachable == nil, k.known
-	k.mu.Unlock()
-	if silent {
-		return false, nil
-	}
-	if !known {
+func (k *Keeper) keep(ctx context.Context) (asked bool, err error) {
+	if k.due() {
+		asked = true
 		if err := k.look(ctx); err != nil {
 			return true, fmt.Errorf("read Node %s: %w", k.name, err)
 		}
 	}
-	k.mu.Lock()
-	want, message := decide(k.status, *k.reachable, time.Since(k.lost) >= k.patience), k.message
-	same := want == k.status
-	k.mu.Unlock()
-	if same {
-		return !known, nil
+	want, message, differs := k.want()
+	if !differs {
+		return asked, nil
 	}
 	if err := k.write(ctx, want, message); err != nil {
 		return true, fmt.Errorf("write condition %s of Node %s: %w", corev1.NodeNetworkUnavailable, k.name, err)
@@ -120,6 +114,24 @@ func (k *Keeper) keep(ctx context.Context) (bool, error) {
 	k.status = want
 	k.mu.Unlock()
 	return true, nil
+}
+
+// due tells whether the Node is to be looked at.
+func (k *Keeper) due() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.reachable != nil && k.stale && time.Since(k.looked) >= lookRest
+}
+
+// want returns what the condition is to be, and whether it is something else.
+func (k *Keeper) want() (is corev1.ConditionStatus, message string, differs bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.reachable == nil || !k.known {
+		return "", "", false
+	}
+	is = decide(k.status, *k.reachable, time.Since(k.lost) >= k.patience)
+	return is, k.message, is != k.status
 }
 
 // decide returns what the condition is to be.
@@ -136,19 +148,20 @@ func decide(is corev1.ConditionStatus, reachable, patienceOver bool) corev1.Cond
 // look learns what the Node's condition is.
 func (k *Keeper) look(ctx context.Context) error {
 	k.mu.Lock()
-	k.known = true // unless Verify is called from here on
+	k.looked, k.stale = time.Now(), false // unless Verify is called from here on
 	k.mu.Unlock()
 	node, err := k.nodes.Get(ctx, k.name, metav1.GetOptions{})
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil {
-		k.known = false
+		k.stale = true
 		return err
 	}
-	k.status = ""
-	i := slices.IndexFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeNetworkUnavailable })
-	if i >= 0 {
-		k.status = node.Status.Conditions[i].Status
+	k.status, k.known = "", true
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeNetworkUnavailable {
+			k.status = c.Status
+		}
 	}
 	return nil
 }
