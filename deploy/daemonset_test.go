@@ -98,6 +98,9 @@ func TestSecurity(t *testing.T) {
 	if got := spec.SecurityContext.SeccompProfile.Type; got != corev1.SeccompProfileTypeRuntimeDefault {
 		t.Errorf("seccomp profile %s", got)
 	}
+	if spec.HostPID || spec.HostIPC {
+		t.Error("the pod has the node's processes")
+	}
 	want := map[string]string{
 		"installer": "drop [ALL] add []",
 		"ipamd":     "drop [ALL] add []",
