@@ -97,7 +97,9 @@ type bench struct {
 	plan
 	name string
 	// dir is on a tmpfs, as /run/flock is on a node: neither side waits for a disk.
-	dir                     string
+	dir string
+	// programs holds the folders of programs. It is on a disk, as /opt/cni/bin is.
+	programs                string
 	flock, reference, extra string
 	netns                   []*lab.Netns
 	report                  *report
@@ -140,19 +142,46 @@ func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6.1fs  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-func (b *bench) build(ctx context.Context) (err error) {
-	if b.flock, err = build.Flock(ctx); err != nil {
+// build builds flock's programs, the reference plugins and the bench's own, and installs them.
+func (b *bench) build(ctx context.Context) error {
+	flock, err := build.Flock(ctx)
+	if err != nil {
 		return err
 	}
-	if b.reference, err = build.Reference(ctx); err != nil {
+	reference, err := build.Reference(ctx)
+	if err != nil {
 		return err
 	}
-	b.extra = b.dir
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.extra+"/",
+	extra := filepath.Join(b.dir, "extra")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", extra+"/",
 		"flock.fritzlab.net/flock/test/bench/empty", "flock.fritzlab.net/flock/test/bench/baseline")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
+	}
+	b.programs = filepath.Join(filepath.Dir(flock), b.name)
+	b.flock, b.reference, b.extra = filepath.Join(b.programs, "flock"), filepath.Join(b.programs, "reference"), filepath.Join(b.programs, "extra")
+	return errors.Join(install(flock, b.flock), install(reference, b.reference), install(extra, b.extra))
+}
+
+// install writes the programs of a folder into another one as an installer does. As the linker leaves
+// them, they lie in the page cache in single pages, and each start of any of them takes 0.4 ms longer.
+func install(from, to string) error {
+	if err := errors.Join(os.RemoveAll(to), os.MkdirAll(to, 0o755)); err != nil {
+		return err
+	}
+	programs, err := filepath.Glob(filepath.Join(from, "[a-z]*"))
+	if err != nil {
+		return err
+	}
+	for _, program := range programs {
+		content, err := os.ReadFile(program)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, filepath.Base(program)), content, 0o755); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -164,7 +193,7 @@ func (b *bench) close() error {
 	for _, n := range b.netns {
 		errs = append(errs, netns.DeleteNamed(n.Name)) // no process is left in any: nobody need look for one
 	}
-	return errors.Join(append(errs, os.RemoveAll(b.dir))...)
+	return errors.Join(append(errs, os.RemoveAll(b.dir), os.RemoveAll(b.programs))...)
 }
 
 // machine describes where the figures come from.
