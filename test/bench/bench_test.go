@@ -46,8 +46,9 @@ func TestRunMeasuresEverythingAndLeavesNothing(t *testing.T) {
 			t.Errorf("%s was not measured", l.What)
 		}
 	}
-	left, err := lab.Namespaces(fmt.Sprintf("flbench-%d-", os.Getpid()))
-	folders, gerr := filepath.Glob("/dev/shm/flbench-*")
+	mine := fmt.Sprintf("flbench-%d-", os.Getpid())
+	left, err := lab.Namespaces(mine)
+	folders, gerr := filepath.Glob("/dev/shm/" + mine + "*")
 	if err != nil || gerr != nil || len(left)+len(folders) > 0 {
 		t.Errorf("left behind: namespaces %v, folders %v (%v, %v)", left, folders, err, gerr)
 	}
