@@ -51,7 +51,7 @@ demo: packages ## Show two nodes, a router and pods in namespaces; as root. DEMO
 CLUSTER_PACKAGES := containerd runc nft:nftables
 
 cluster: export MORE := $(CLUSTER_PACKAGES)
-cluster: packages ## Bring up a Kubernetes cluster with flock on this machine; as root. Again: load what changed
+cluster: packages image ## Bring up a Kubernetes cluster with flock on this machine; as root. Again: load what changed
 	@$(GO) build -o bin/cluster ./test/cluster/run && bin/cluster $(CLUSTERFLAGS) up
 
 cluster-down: ## Remove what make cluster brought up

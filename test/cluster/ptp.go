@@ -4,10 +4,11 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 )
 
 // ptpConflist is the reference network's: before flock's by name.
@@ -41,11 +42,30 @@ func (n *Node) usePtp(ctx context.Context) error {
 		}
 	}
 	// containerd notices a rename inside the folder.
-	temporary := filepath.Join("/", ptpConflist+".new")
+	temporary := "/" + ptpConflist + ".new"
 	return n.Do(func() error {
 		if err := render(temporary, "ptp.conflist", pools); err != nil {
 			return err
 		}
-		return os.Rename(temporary, filepath.Join("/", ptpConflist))
+		return os.Rename(temporary, "/"+ptpConflist)
 	})
+}
+
+// ForgetPtp undoes [Cluster.UsePtp]; where it was not done that is no error.
+func (c *Cluster) ForgetPtp(ctx context.Context) error {
+	for _, n := range c.Nodes {
+		err := n.Do(func() error { return os.Remove("/" + ptpConflist) })
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		for _, p := range n.ptpPools() {
+			if err == nil {
+				_, err = c.Router.Run(ctx, "ip", "route", "del", p.String())
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("take the reference network from %s: %w", n.Name, err)
+		}
+	}
+	return nil
 }

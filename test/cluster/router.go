@@ -66,11 +66,11 @@ func (r *Router) AskBird(ctx context.Context, command string) (string, error) {
 	return answer, nil
 }
 
-// Address returns the router's address of the family on the node's link.
-func (n *Node) gateway(v4 bool) netip.Addr {
-	near, _ := link(n.Number)
-	return pick(near, v4)
-}
+// Gateway6 is the router's address on the node's link, of IPv6.
+func (n *Node) Gateway6() netip.Addr { near, _ := link(n.Number); return pick(near, false) }
+
+// Gateway4 is [Node.Gateway6] of IPv4.
+func (n *Node) Gateway4() netip.Addr { near, _ := link(n.Number); return pick(near, true) }
 
 func pick(prefixes []netip.Prefix, v4 bool) netip.Addr {
 	for _, p := range prefixes {

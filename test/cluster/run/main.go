@@ -20,17 +20,18 @@ func main() {
 	dir := flag.String("dir", "/var/tmp/flock-cluster", "folder of its state")
 	nodes := flag.Int("nodes", 2, "how many nodes it has")
 	network := flag.String("network", "flock", "what attaches pods: flock, or ptp, the reference plugin")
+	images := flag.String("images", "bin/image", "folder of flock's image archives, as make image makes them")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, flag.Arg(0), *network, cluster.Options{Name: *name, Dir: *dir, Nodes: *nodes, Log: os.Stdout})
+	err := run(ctx, flag.Arg(0), *network, *images, cluster.Options{Name: *name, Dir: *dir, Nodes: *nodes, Log: os.Stdout})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, command, network string, o cluster.Options) error {
+func run(ctx context.Context, command, network, images string, o cluster.Options) error {
 	if os.Geteuid() != 0 {
 		return errors.New("making network namespaces takes root: run it with sudo")
 	}
@@ -40,28 +41,48 @@ func run(ctx context.Context, command, network string, o cluster.Options) error 
 	}
 	switch command {
 	case "up":
-		return up(ctx, c, network)
+		return up(ctx, c, network, images)
 	case "down":
 		return down(ctx, c)
 	}
 	return fmt.Errorf("say up or down, not %q", command)
 }
 
-func up(ctx context.Context, c *cluster.Cluster, network string) error {
-	programs, err := cluster.Build(ctx)
-	if err != nil {
-		return err
+// up brings up what is not up, and installs flock as it is now.
+func up(ctx context.Context, c *cluster.Cluster, network, images string) error {
+	if c.Exists() && !c.Complete() {
+		return fmt.Errorf("%s is of a cluster that did not come up whole: take it down first (make cluster-down)", c.Dir)
 	}
-	if err := c.Up(ctx, programs); err != nil {
-		return err
+	if c.Complete() {
+		c.Say("cluster %s is up", c.Name)
+	} else {
+		programs, err := cluster.Build(ctx)
+		if err != nil {
+			return err
+		}
+		c.Say("programs: built")
+		if err := c.Up(ctx, programs); err != nil {
+			return err
+		}
 	}
-	if network == "ptp" {
+	var err error
+	switch network {
+	case "flock":
+		err = c.InstallFlock(ctx, cluster.Release{Images: images, Base: "deploy/base"})
+	case "ptp":
 		err = c.UsePtp(ctx)
+	default:
+		err = fmt.Errorf("use network %s: say flock or ptp", network)
 	}
 	if err != nil {
 		return err
 	}
-	return c.AwaitReady(ctx)
+	c.Say("network %s: installed", network)
+	if err := c.AwaitReady(ctx); err != nil {
+		return err
+	}
+	c.Say("nodes: Ready")
+	return explain(c)
 }
 
 func down(ctx context.Context, c *cluster.Cluster) error {
