@@ -107,7 +107,7 @@ func withPassword(password string) string {
 }
 
 func TestClusterSecrets(t *testing.T) {
-	s := newClusterSite(t, 1)
+	s := newSite(t, 1).join(apiserver.New(t))
 	const first, second = "hunter; } # 1", "hunter2"
 	spec := strings.Replace(secretSpec, "{name: bgp,", "{name: "+s.name+",", 1)
 	s.start(spec, withPassword(first))
@@ -120,6 +120,8 @@ func TestClusterSecrets(t *testing.T) {
 	s.wantCondition("Established", "True", "AllEstablished", "")
 	s.wantNetwork("False", "FlockAnnounces")
 	s.wantWatches("nodeconfigs", "pods", "secrets")
+
+	s.keepsSessionUnread()
 
 	// Rotated on both sides: the session comes back with the new one.
 	must(t, s.routers[0].bird.End(t.Context(), os.Kill))
@@ -137,6 +139,21 @@ func TestClusterSecrets(t *testing.T) {
 	s.wantProblem("peer tor", "there is no such Secret")
 	s.wantCondition("Established", "False", "PeersDown", "there is no such Secret")
 	s.wantNowhere("hunter")
+}
+
+// keepsSessionUnread has birdd start again while it may not read the Secret: the session that runs with it stays.
+func (s *clusterSite) keepsSessionUnread() {
+	s.Helper()
+	since := s.session("peer_tor").Since
+	s.api.Kubectl(s.T, "delete", "rolebinding", "-n", secretSpace, "flock")
+	must(s.T, s.birdd.End(s.Context(), os.Kill))
+	s.startBirdd()
+	s.wantProblem("BIRD", "wait for peer tor: read key tor of Secret flock-system/"+s.name+": cannot be read yet: ")
+	s.api.Kubectl(s.T, "apply", "-f", "../../deploy/base/rbac.yaml")
+	s.wantProblem("", "")
+	if now := s.session("peer_tor").Since; now != since {
+		s.Errorf("the session was up since %s and is since %s", since, now)
+	}
 }
 
 // wantNowhere looks for a secret where everybody may read.
