@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -41,22 +42,34 @@ type member struct {
 
 var members atomic.Int64
 
-// newMember makes the node's objects, and no NodeConfig.
+// granted are the servers that have deploy/base's roles.
+var granted sync.Map
+
+func grant(t *testing.T, api *apiserver.Server) {
+	t.Helper()
+	once, _ := granted.LoadOrStore(api, new(sync.Once))
+	once.(*sync.Once).Do(func() {
+		root, err := build.Root()
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := filepath.Join(root, "deploy", "base")
+		api.Kubectl(t, "apply", "--server-side", "-f", filepath.Join(base, "namespace.yaml"), "-f", filepath.Join(base, "rbac.yaml"))
+	})
+}
+
+// newMember makes the node's objects, and no NodeConfig. The test runs beside others: much of its time it waits.
 func newMember(t *testing.T, api *apiserver.Server, podCIDRs ...string) *member {
 	t.Helper()
+	t.Parallel()
 	n := newNode(t, "x1")
 	m := &member{
 		node: n, api: api, name: fmt.Sprintf("node-%d-%d", os.Getpid(), members.Add(1)),
 		socket: filepath.Join(n.db, "ipamd.sock"), namespace: api.Namespace(t),
 	}
 	api.CRDs(t)
-	root, err := build.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range []string{"namespace.yaml", "rbac.yaml"} {
-		api.Kubectl(t, "apply", "--server-side", "-f", filepath.Join(root, "deploy", "base", file))
-	}
+	grant(t, api)
+	var err error
 	if m.client, err = kube.Connect(api.Kubeconfig(t), "test"); err != nil {
 		t.Fatal(err)
 	}

@@ -127,6 +127,30 @@ func TestStopWithSilentClients(t *testing.T) {
 	stop()
 }
 
+// TestClientThatDoesNotRead gives its place back when its time is over.
+func TestClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "s")
+	large := map[string]string{"k": strings.Repeat("x", 2<<20)}
+	serve(t, socket, Server{Limit: 1, Handle: func(_ context.Context, pod cni.Pod) (Answer, error) {
+		if pod == web {
+			return Answer{}, nil
+		}
+		return Answer{Annotations: large}, nil
+	}})
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, `{"namespace":"a","name":"b"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Ask(within(t, writeTime+5*time.Second), socket, web); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLimit: clients beyond the limit wait, and are served when there is room.
 func TestLimit(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")

@@ -30,10 +30,11 @@ func watching(informer cache.SharedIndexInformer) func(context.Context) error {
 func (m *member) reportErrors(informer cache.SharedIndexInformer, area string) {
 	// It fails only on an informer that runs already.
 	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
-		if !informer.HasSynced() && ctx.Err() == nil {
-			m.health.Set(area, err)
+		if informer.HasSynced() || ctx.Err() != nil {
+			cache.DefaultWatchErrorHandler(ctx, r, err) // which writes to the log
+			return
 		}
-		cache.DefaultWatchErrorHandler(ctx, r, err)
+		m.health.Set(area, err)
 	})
 }
 

@@ -277,6 +277,26 @@ func TestComesBack(t *testing.T) {
 	}
 }
 
+// TestFinishedMeanwhile: an ADD is finished between the look at the store and the release.
+func TestFinishedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.put("a", "10.0.0.1")
+	w.alive["a"], w.gone["a"] = true, true
+	if _, err := w.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.Routes = func() (Routes, error) {
+		w.update(func(tx *store.Tx) error { return tx.Commit(attachment("a"), time.Unix(9, 0)) })
+		return w.noRoutes(), nil
+	}
+	if _, err := w.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := w.String(), "a has [10.0.0.1]\na noted"; got != want {
+		t.Errorf("store\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestReleaseIsLogged(t *testing.T) {
 	w := newWorld(t)
 	w.put("a", "10.0.0.1")
