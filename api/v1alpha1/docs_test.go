@@ -5,6 +5,7 @@ package v1alpha1
 import (
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -38,6 +39,26 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	for _, name := range fieldNames(reflect.TypeFor[NodeConfigSpec]()) {
 		if !strings.Contains(text, "`"+name+"`") {
 			t.Errorf("%s does not explain %s", docs, name)
+		}
+	}
+}
+
+func TestEveryConditionIsDocumented(t *testing.T) {
+	source, err := os.ReadFile("conditions.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../../docs/conditions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?:Reason|Condition)\w+ += "(\w+)"`).FindAllStringSubmatch(string(source), -1)
+	if len(names) < 20 {
+		t.Fatalf("%d conditions and reasons", len(names))
+	}
+	for _, name := range names {
+		if !strings.Contains(string(text), "`"+name[1]+"`") && !strings.Contains(string(text), "**"+name[1]+"**") {
+			t.Errorf("docs/conditions.md does not explain %s", name[1])
 		}
 	}
 }

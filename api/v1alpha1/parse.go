@@ -110,11 +110,16 @@ func (p *parser) defaults(path *field.Path, d Defaults) ConfigDefaults {
 		}
 		seen[f] = true
 	}
+	if off(d.IPv6) && off(d.IPv4) {
+		p.invalid(path, field.OmitValueType{}, "ipv6 and ipv4 are both false, which leaves pods without an address: remove one")
+	}
 	if d.CoolDown.Duration < 0 {
 		p.invalid(path.Child("coolDown"), d.CoolDown.Duration.String(), "use 0s or more")
 	}
 	return ConfigDefaults{IPv6: d.IPv6, IPv4: d.IPv4, IPAlgo: d.IPAlgo, CoolDown: d.CoolDown.Duration}
 }
+
+func off(b *bool) bool { return b != nil && !*b }
 
 func (p *parser) bgp(path *field.Path, b *BGP) *BGPConfig {
 	config := &BGPConfig{

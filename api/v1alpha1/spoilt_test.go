@@ -52,6 +52,8 @@ var spoilt = []struct {
 	{"pool reserved falling", func(c *NodeConfig) { c.Spec.Pools[1].Reserved = []string{"192.0.2.9-192.0.2.2"} }, "spec.pools[1]: Invalid value", ""},
 	{"pools overlap", func(c *NodeConfig) { c.Spec.Pools[0].CIDR = "192.0.2.0/24" }, "spec.pools: Invalid value",
 		"spec.pools: Invalid value: pools overlap: make them disjoint or remove one"},
+	{"no family", func(c *NodeConfig) { c.Spec.Defaults.IPv6, c.Spec.Defaults.IPv4 = new(false), new(false) }, "spec.defaults: Invalid value",
+		"spec.defaults: Invalid value: ipv6 and ipv4 are both false"},
 	{"ipAlgo", func(c *NodeConfig) { c.Spec.Defaults.IPAlgo = []IPAlgoField{"node"} }, "spec.defaults.ipAlgo[0]: Unsupported value",
 		`spec.defaults.ipAlgo[0]: Unsupported value: "node": supported values: "namespace", "pod", "image"`},
 	{"ipAlgo twice", func(c *NodeConfig) { c.Spec.Defaults.IPAlgo = []IPAlgoField{"pod", "pod"} }, "spec.defaults.ipAlgo[1]: Duplicate value",

@@ -106,6 +106,8 @@ type Pool struct {
 }
 
 // Defaults apply to pods that carry no annotation of the same meaning.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.ipv6) || self.ipv6 || !has(self.ipv4) || self.ipv4",message="ipv6 and ipv4 are both false, which leaves pods without an address: remove one"
 type Defaults struct {
 	// IPv6 tells whether pods get an IPv6 address. Unset: where the node has an IPv6 pool.
 	// +optional
