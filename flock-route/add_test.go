@@ -132,7 +132,8 @@ func TestConfig(t *testing.T) {
 		want string
 	}{
 		{map[string]any{"stateDir": "run/flock"}, `7: key "stateDir": "run/flock" is no absolute path`},
-		{map[string]any{"metric": 0}, `7: key "metric": `},
+		{map[string]any{"metric": 0}, `7: key "metric": 0 is not above 8`},
+		{map[string]any{"metric": 8}, `7: key "metric": 8 is not above 8`},
 		{map[string]any{"metric": -1}, `7: `},
 		{map[string]any{"metric": 1 << 32}, `7: `},
 		{map[string]any{"metrics": 16}, `7: unknown key "metrics"`},

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -40,8 +39,8 @@ func parse(in cni.Input) (config, error) {
 	if k.Metric != nil {
 		c.metric = *k.Metric
 	}
-	if c.metric == 0 {
-		return config{}, errors.New("key \"metric\": the kernel takes 0 for 1024 with IPv6; use 1 or more")
+	if c.metric <= rtnl.MetricReady {
+		return config{}, fmt.Errorf("key \"metric\": %d is not above %d, the metric of the routes to ready pods", c.metric, rtnl.MetricReady)
 	}
 	return c, nil
 }
