@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -285,8 +286,8 @@ func TestClusterSIGTERM(t *testing.T) {
 	}
 }
 
-// TestClusterMemory has 500 pods on the node.
-func TestClusterMemory(t *testing.T) {
+// TestClusterCosts has 500 pods on the node.
+func TestClusterCosts(t *testing.T) {
 	const pods, limit = 500, 40 << 10 // KiB
 	s := newClusterSite(t, 1)
 	bin, err := build.Flock(t.Context())
@@ -301,6 +302,13 @@ func TestClusterMemory(t *testing.T) {
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	s.wantCondition("Announced", "True", "SummariesAnnounced", "")
 	s.wantWatches("nodeconfigs", "pods")
+	s.eventually("birdd has asked the API server nothing for 11 s", func() error {
+		requests := s.api.Requests(t, "flock-birdd/"+s.name)
+		if last := requests[len(requests)-1]; time.Since(last.Done) < 11*time.Second {
+			return errors.New(last.String())
+		}
+		return nil
+	})
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.birdd.PID()))
 	must(t, err)
 	_, rest, _ := strings.Cut(string(status), "VmHWM:")
