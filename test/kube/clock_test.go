@@ -16,9 +16,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/test/apiserver"
 	"flock.fritzlab.net/flock/test/build"
+	"flock.fritzlab.net/flock/test/lab"
 )
 
 // Nothing shifts CLOCK_REALTIME for some processes alone: time namespaces leave it out, and a static Go program asks
@@ -132,49 +132,56 @@ func TestClockJumps(t *testing.T) {
 			released := s.attach(fmt.Sprintf("released%d", i), nil)
 			check(t, s.del(released))
 			clock.jump(at)
-			s.wantClock(at)
 			s.wantLife(fmt.Sprintf("after%d", i))
-			s.wantResting(released)
+			wantClock(t, s.Ipamd, at)
+			wantClock(t, s.Birdd, at)
+			s.awaitCooling(int64(4 * (i + 1))) // both pods of this round and of those before, in both families
 		})
 	}
 	wantWhole(t, flows)
 	s.awaitAnnounced(true, anycast6, anycast4)
 }
 
-// wantClock wants that the jump has reached the daemons, by what they log.
-func (s *site) wantClock(at time.Duration) {
-	s.t.Helper()
-	out, err := s.Run(s.t.Context(), s.Ipamd.Name, "allocations", "--state-dir", s.StateDir())
-	check(s.t, err)
-	s.t.Logf("with the clock %s from the truth:\n%s", at, out)
+// wantClock wants that the jump has reached the daemon, by the time that it logs.
+func wantClock(t *testing.T, p *lab.Process, at time.Duration) {
+	t.Helper()
+	words := strings.Split(p.LastWords(), "\n")
+	var last struct{ Time time.Time }
+	check(t, json.Unmarshal([]byte(words[len(words)-1]), &last))
+	if off := time.Until(last.Time); (off - at).Abs() > time.Minute {
+		t.Errorf("the clock of %s is %s from the truth, want %s", p.Name, off, at)
+	}
 }
 
 // wantLife wants that a pod comes, is announced while it is ready, and that its death is noticed without a DEL.
 func (s *site) wantLife(name string) {
 	s.t.Helper()
-	const address = "2001:db8:a::99"
-	p := s.attach(name, annotations{"anycast": address})
-	s.wantReachable(p)
+	p := s.attach(name, annotations{"anycast": other6})
 	for _, ready := range []bool{true, false} {
 		s.api.SetReady(s.t, p.object, ready)
-		s.awaitAnnounced(ready, address)
+		s.awaitAnnounced(ready, other6)
+		s.wantReachable(p)
 	}
 	check(s.t, p.Delete())
 	s.api.RemovePod(s.t, p.object)
 	s.awaitReleased(p)
 }
 
-// wantResting wants that the addresses of a pod that is gone still cool down.
-func (s *site) wantResting(p *pod) {
+// awaitCooling waits until the status tells that so many addresses cool down.
+func (s *site) awaitCooling(want int64) {
 	s.t.Helper()
-	nc, err := s.nodeConfig()
-	check(s.t, err)
-	var cooling int64
-	for _, pool := range nc.Status.Pools {
-		cooling += pool.Cooling
-	}
-	if cooling == 0 {
-		s.t.Errorf("nothing cools down: %v", nc.Status.Pools)
-	}
-	_ = v1alpha1.ConditionReady
+	await(s.t, fmt.Sprintf("%d addresses cool down", want), func() error {
+		nc, err := s.nodeConfig()
+		if err != nil {
+			return err
+		}
+		var cooling int64
+		for _, pool := range nc.Status.Pools {
+			cooling += pool.Cooling
+		}
+		if cooling != want {
+			return fmt.Errorf("%d do", cooling)
+		}
+		return nil
+	})
 }

@@ -273,11 +273,13 @@ func (s *site) wantState(before []string) {
 	})
 }
 
-// wantReachable pings the pods from the router, over each family that they have.
+// wantReachable pings the pods' own addresses, not the anycast ones, from the router.
 func (s *site) wantReachable(pods ...*pod) {
 	s.t.Helper()
 	for _, p := range pods {
-		for _, a := range p.Addresses() {
+		unicast, _, err := cni.Addresses(p.Result)
+		check(s.t, err)
+		for _, a := range unicast {
 			if _, err := s.Lab().Router.Ping(s.t.Context(), a, lab.PingOptions{Timeout: within}); err != nil {
 				s.t.Errorf("pod %s: %v", p.object.Name, err)
 			}
