@@ -140,15 +140,21 @@ func (b *Board) Announced(c claim.Claim) ([]netip.Addr, error) {
 // Announcements are the routes that announced single addresses at one moment.
 type Announcements map[rtnl.Route]bool
 
-// Announcements returns those of every table.
-func (b *Board) Announcements() (Announcements, error) {
-	routes, err := b.conn.Routes(unix.AF_UNSPEC, rtnl.Route{Type: unix.RTN_UNICAST, Proto: rtnl.ProtoAnnounce})
-	if err != nil {
-		return nil, fmt.Errorf("look for announced addresses: %w", err)
+// Announcements returns those of the tables that the claims name.
+func (b *Board) Announcements(claims map[cni.Attachment]claim.Claim) (Announcements, error) {
+	tables := map[uint32]bool{}
+	for _, c := range claims {
+		tables[c.Table] = true
 	}
-	all := make(Announcements, len(routes))
-	for _, r := range routes {
-		all[r] = true
+	all := Announcements{}
+	for table := range tables {
+		routes, err := b.conn.Routes(unix.AF_UNSPEC, rtnl.Route{Table: table, Type: unix.RTN_UNICAST, Proto: rtnl.ProtoAnnounce})
+		if err != nil {
+			return nil, fmt.Errorf("look for announced addresses: %w", err)
+		}
+		for _, r := range routes {
+			all[r] = true
+		}
 	}
 	return all, nil
 }

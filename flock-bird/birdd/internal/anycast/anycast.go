@@ -14,7 +14,6 @@ package anycast
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -152,7 +151,7 @@ func (k *Keeper) handle(items []item) bool {
 		}
 		whole = whole && !k.missing(it.pod)
 	}
-	err := errors.Join(errs...)
+	err := some(errs)
 	if err != nil {
 		k.Problem(err)
 	}

@@ -3,13 +3,14 @@
 package anycast
 
 import (
-	"errors"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/internal/claim"
+	"flock.fritzlab.net/flock/plugins/cni"
 )
 
 // compare takes in what the store and the kernel show, and settles every attachment.
@@ -22,10 +23,11 @@ func (k *Keeper) compare() error {
 	k.index = fresh
 	k.mu.Unlock()
 	var errs []error
-	for a := range fresh.entries {
+	byName := func(a, b cni.Attachment) int { return strings.Compare(a.String(), b.String()) }
+	for _, a := range slices.SortedFunc(maps.Keys(fresh.entries), byName) {
 		errs = append(errs, k.settle(a))
 	}
-	return errors.Join(errs...)
+	return some(errs)
 }
 
 func (k *Keeper) read() (index, error) {
@@ -34,7 +36,7 @@ func (k *Keeper) read() (index, error) {
 	if err != nil {
 		return fresh, err
 	}
-	announced, err := k.board.Announcements()
+	announced, err := k.board.Announcements(claims)
 	if err != nil {
 		return fresh, err
 	}

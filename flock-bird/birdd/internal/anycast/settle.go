@@ -85,6 +85,18 @@ func (k *Keeper) settleAddress(a cni.Attachment, addr netip.Addr, wanted bool) e
 	return errors.Join(errs...)
 }
 
+// shown is how many errors are told at once.
+const shown = 3
+
+// some returns the first errors and the number of the others.
+func some(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if more := len(errs) - shown; more > 0 {
+		errs = append(errs[:shown], fmt.Errorf("and %d more", more))
+	}
+	return errors.Join(errs...)
+}
+
 // errGone tells that an attachment has gone, or is about to: its DEL has run or will.
 var errGone = errors.New("the attachment is gone")
 
