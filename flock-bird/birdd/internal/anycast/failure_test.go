@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -259,4 +260,39 @@ func TestLostHint(t *testing.T) {
 	s.attach("v1", identity(pod), any6)
 	api.SetReady(t, pod, true)
 	s.await(byV1 + "; " + steadyByV2)
+}
+
+// TestProblem has a stranger's route stand in the way for a while.
+func TestProblem(t *testing.T) {
+	s := newSite(t, apiserver.Start(t), "v1", "v2")
+	problems := make(chan error, 100)
+	s.problem = func(err error) { problems <- err }
+	pod := s.makePod("web", any6)
+	s.attach("v1", identity(pod), any6)
+	index, err := s.conn.LinkIndex("v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := fmt.Sprintf("2001:db8:a::1 dev v2 table 7273 proto static metric %d", rtnl.Metric+index)
+	s.host.IP("-6 route add " + stranger)
+	s.api.SetReady(t, pod, true)
+	s.start()
+	await := func(want string) {
+		t.Helper()
+		timeout := time.After(10 * time.Second)
+		for {
+			select {
+			case err := <-problems:
+				if strings.HasPrefix(fmt.Sprint(err), want) {
+					return
+				}
+			case <-timeout:
+				t.Fatalf("no problem begins with %q", want)
+			}
+		}
+	}
+	await(fmt.Sprintf("announce 2001:db8:a::1 of pod %s/web: 2001:db8:a::1 has another route already", s.namespace))
+	s.host.IP("-6 route del " + stranger)
+	await("<nil>")
+	s.await(byV1)
 }

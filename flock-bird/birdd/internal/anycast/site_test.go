@@ -47,6 +47,8 @@ type site struct {
 	conn      *rtnl.Conn // inside the host
 	board     *announce.Board
 	routes    claim.Keeper
+	// problem is told what the keeper tells; unless it is set, an error fails the test.
+	problem func(error)
 }
 
 func newSite(t *testing.T, api *apiserver.Server, links ...string) *site {
@@ -146,14 +148,17 @@ func (s *site) start() (k *anycast.Keeper, stop func()) {
 		s.Fatal(err)
 	}
 	pods := client.PodInformer(s.node)
-	k = anycast.New(anycast.Options{
-		Conn: s.conn, Store: s.store, Pods: pods, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Problem: func(err error) {
+	problem := s.problem
+	if problem == nil {
+		problem = func(err error) {
 			if err != nil {
 				s.Error(err)
 			}
-		},
-		Changed: func() {},
+		}
+	}
+	k = anycast.New(anycast.Options{
+		Conn: s.conn, Store: s.store, Pods: pods, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Problem: problem, Changed: func() {},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
