@@ -30,6 +30,11 @@ var (
 	lookupKey   = key{Subject: "a pod over ipamd's socket", Parallel: 1, Verb: "look up"}
 )
 
+const readyNotes = `
+Ready and NotReady: from just before the patch of a pod's status is sent to a real kube-apiserver, through
+birdd and two BIRDs, to the message of the router's kernel, with %d other anycast addresses announced.
+`
+
 // measureReadiness announces anycast addresses of ready pods and then changes the readiness of others: from
 // the moment when the patch of a pod's status is sent to the API server, to that in which the router's
 // kernel tells of its route.

@@ -144,6 +144,9 @@ func (r *report) print(out io.Writer) {
 	if r.Plan.has(partAttach) {
 		fmt.Fprint(out, notes)
 	}
+	if r.Plan.has(partReady) {
+		fmt.Fprintf(out, readyNotes, r.Plan.Anycast)
+	}
 	r.printLimits(out)
 }
 
