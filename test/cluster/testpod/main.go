@@ -5,17 +5,21 @@
 //	testpod pause                holds a pod's namespaces, and does nothing
 //	testpod serve                answers HTTP on port 8080, UDP on 8081 and TCP on 8082; see serve.go
 //	testpod get URL...           prints the answers
-//	testpod udp HOST:PORT        prints the answer to a datagram
+//	testpod udp SIZE HOST:PORT...     wants each datagram of that many bytes back
+//	testpod tcp SIZE HOST:PORT...     wants that many bytes back over each connection
 //	testpod addresses            lists the pod's interfaces
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -40,8 +44,12 @@ func run(command string, args []string) error {
 		return serve()
 	case "get":
 		return get(args)
-	case "udp":
-		return datagram(args[0])
+	case "udp", "tcp":
+		size, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		return echo(command, size, args[1:])
 	case "addresses":
 		return addresses()
 	}
@@ -82,25 +90,46 @@ func get(urls []string) error {
 	return nil
 }
 
-func datagram(to string) error {
-	conn, err := net.Dial("udp", to)
+// echo sends to each address, and wants the name of who answers, which it prints, a newline, and what was sent.
+func echo(network string, size int, addresses []string) error {
+	want := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+	for _, to := range addresses {
+		name, got, err := exchange(network, to, want)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(got, want) {
+			return fmt.Errorf("%s %s sent %d bytes back, not the %d that it got", network, to, len(got), size)
+		}
+		fmt.Println(name)
+	}
+	return nil
+}
+
+// exchange returns the name of who answers, and what it sends back.
+func exchange(network, to string, content []byte) (name string, back []byte, err error) {
+	conn, err := net.DialTimeout(network, to, timeout)
 	if err != nil {
-		return err
+		return "", nil, err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return err
+		return "", nil, err
 	}
-	if _, err := io.WriteString(conn, "who?"); err != nil {
-		return err
+	failed := make(chan error, 1)
+	go func() {
+		_, err := conn.Write(content)
+		failed <- err
+	}()
+	r := bufio.NewReaderSize(conn, 1<<16) // a datagram is read at once or cut
+	if name, err = r.ReadString('\n'); err != nil {
+		return "", nil, err
 	}
-	answer := make([]byte, 1<<16)
-	size, err := conn.Read(answer)
-	if err != nil {
-		return err
+	back = make([]byte, len(content))
+	if _, err := io.ReadFull(r, back); err != nil {
+		return "", nil, err
 	}
-	_, err = os.Stdout.Write(answer[:size])
-	return err
+	return name[:len(name)-1], back, <-failed
 }
 
 func addresses() error {

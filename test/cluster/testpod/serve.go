@@ -18,6 +18,8 @@ import (
 //
 //	HTTP :8080  /            the pod's name and the caller's address
 //	            /ready       200, or 503 after POST /unready and until POST /ready
+//	            /flows       POST ?to=HOST:PORT sends datagrams to another pod, DELETE stops and answers with
+//	                         the counts of package flow
 //	UDP  :8081               the pod's name, a newline, and what was sent
 //	TCP  :8082               the pod's name, a newline, and what is sent until the caller ends
 func serve() error {
@@ -52,6 +54,9 @@ func handler(name string) http.Handler {
 			http.Error(w, "told not to be ready", http.StatusServiceUnavailable)
 		}
 	})
+	var f flows
+	mux.HandleFunc("POST /flows", f.start)
+	mux.HandleFunc("DELETE /flows", f.stop)
 	mux.HandleFunc("POST /ready", func(http.ResponseWriter, *http.Request) { unready.Store(false) })
 	mux.HandleFunc("POST /unready", func(http.ResponseWriter, *http.Request) { unready.Store(true) })
 	return mux
