@@ -5,6 +5,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -72,19 +73,7 @@ func (d *daemon) clusterTasks(ctx context.Context) (tasks []task.Task, stop func
 	if m.client, err = kube.Connect(d.Cluster.Kubeconfig, component); err != nil {
 		return nil, stop, err
 	}
-	if err := os.MkdirAll(d.StateDir, 0o755); err != nil {
-		return nil, stop, fmt.Errorf("make the state folder: %w", err)
-	}
-	// The socket first: who asks waits, and is not turned away.
-	lookups, err := lookup.Listen(ctx, d.Cluster.Socket)
-	if err != nil {
-		return nil, stop, err
-	}
-	reports, err := report.Listen(d.StateDir)
-	if err != nil {
-		return nil, stop, fmt.Errorf("listen for reports: %w", err)
-	}
-	changes, err := filewatch.Watch(filepath.Join(d.StateDir, "store.db"))
+	open, err := d.open(ctx)
 	if err != nil {
 		return nil, stop, err
 	}
@@ -96,20 +85,39 @@ func (d *daemon) clusterTasks(ctx context.Context) (tasks []task.Task, stop func
 	if err := m.watch(complainer); err != nil {
 		return nil, stop, err
 	}
-	handle := metrics.Lookups(d.registry, m.pods.Find)
+	lookups := lookup.Server{Handle: metrics.Lookups(d.registry, m.pods.Find), Limit: maxLookups}
 	return []task.Task{
-		task.Func("lookups", func(ctx context.Context) error {
-			return lookup.Server{Handle: handle, Limit: maxLookups}.Run(ctx, lookups)
-		}),
-		task.Func("reports", func(ctx context.Context) error { return receive(ctx, reports, complainer) }),
+		task.Func("lookups", func(ctx context.Context) error { return lookups.Run(ctx, open.lookups) }),
+		task.Func("reports", func(ctx context.Context) error { return receive(ctx, open.reports, complainer) }),
+		task.Func("store", func(ctx context.Context) error { return open.store.Run(ctx, m.observe.Fire) }),
 		task.Func(areaPods, watching(m.podInformer)),
 		task.Func(areaNodeConfigs, watching(m.follower.NodeConfigs)),
 		task.Func("sync", m.syncing),
+		task.Func("usage", m.observing),
 		m.follower,
 		m.status,
-		task.Func("usage", m.observing),
-		task.Func("store", func(ctx context.Context) error { return changes.Run(ctx, m.observe.Fire) }),
 	}, stop, nil
+}
+
+// opened is what ipamd hears the node by.
+type opened struct {
+	lookups net.Listener
+	reports *report.Listener
+	store   *filewatch.Watcher
+}
+
+func (d *daemon) open(ctx context.Context) (o opened, err error) {
+	if err := os.MkdirAll(d.StateDir, 0o755); err != nil {
+		return o, fmt.Errorf("make the state folder: %w", err)
+	}
+	if o.lookups, err = lookup.Listen(ctx, d.Cluster.Socket); err != nil {
+		return o, err
+	}
+	if o.reports, err = report.Listen(d.StateDir); err != nil {
+		return o, fmt.Errorf("listen for reports: %w", err)
+	}
+	o.store, err = filewatch.Watch(filepath.Join(d.StateDir, "store.db"))
+	return o, err
 }
 
 // watch makes the informers and those who hear of them. Nothing runs yet.

@@ -22,7 +22,7 @@ import (
 // View is what ipamd sees.
 type View struct {
 	Config *v1alpha1.NodeConfig
-	// Config is what is wrong with the NodeConfig or with node.json, Store with the store.
+	// ConfigErr is what is wrong with the NodeConfig or with node.json, StoreErr with the store.
 	ConfigErr, StoreErr error
 	// Usage is of the pools of node.json: of those that are in force.
 	Usage usage.Usage
