@@ -6,8 +6,6 @@
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download
 COPY . .
 RUN make build
 # Runtimes tell of network namespaces in /var/run, and the node has them in /run.
