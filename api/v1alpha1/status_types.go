@@ -81,7 +81,8 @@ type PeerStatus struct {
 // The states of a peer that mean more than themselves.
 const (
 	PeerEstablished = "Established"
-	PeerAbsent      = "Absent"
+	// PeerAbsent: BIRD has no session for the peer.
+	PeerAbsent = "Absent"
 )
 
 // AnycastStatus is one anycast address of the node's pods.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,10 @@ const (
 	statusPatience = 10 * time.Second
 	statusMaxWait  = 30 * time.Second
 )
+
+// maxMessage bounds a condition's message, in bytes: a NodeConfig may be wrong in many places, and the API server
+// refuses a status with a message of more than 32 KiB.
+const maxMessage = 1024
 
 // Status writes what one daemon observes into NodeConfig.status: by server-side apply, so that each
 // daemon owns the fields that it sets and no others; on change only, and at most once in 5 s.
@@ -53,8 +58,8 @@ func NewStatus(c *Client, manager string, report func(error)) *Status {
 }
 
 // Set says what the status of a NodeConfig is to be, as far as this daemon owns it: what the last call
-// had and this one has not is removed. Conditions need a type, a status, a reason and a message; when
-// they changed, and the generation that they were observed at, is filled in. It never waits.
+// had and this one has not is removed. Conditions need a type, a status, a reason and a message, which is cut
+// at 1024 bytes; when they changed, and the generation that they were observed at, is filled in. It never waits.
 func (s *Status) Set(of *v1alpha1.NodeConfig, status v1alpha1.NodeConfigStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,14 +69,17 @@ func (s *Status) Set(of *v1alpha1.NodeConfig, status v1alpha1.NodeConfigStatus) 
 	}
 	want := document{of.Name, of.UID, *status.DeepCopy()}
 	for i := range want.status.Conditions {
-		date(&want.status.Conditions[i], before, of.Generation)
+		complete(&want.status.Conditions[i], before, of.Generation)
 	}
 	s.want = want
 	s.trigger.Fire()
 }
 
-// date fills in when a condition got its status, and of which generation it speaks.
-func date(condition *metav1.Condition, before []metav1.Condition, generation int64) {
+// complete fills in when a condition got its status, and of which generation it speaks, and cuts its message.
+func complete(condition *metav1.Condition, before []metav1.Condition, generation int64) {
+	if message := condition.Message; len(message) > maxMessage {
+		condition.Message = strings.ToValidUTF8(message[:maxMessage-len("…")], "") + "…"
+	}
 	condition.ObservedGeneration = generation
 	condition.LastTransitionTime = metav1.NewTime(time.Now().Truncate(time.Second))
 	if old := meta.FindStatusCondition(before, condition.Type); old != nil && old.Status == condition.Status {
@@ -130,12 +138,7 @@ func (s *Status) write(ctx context.Context) (bool, error) {
 func (s *Status) apply(ctx context.Context, d document) error {
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
-	patch, err := json.Marshal(map[string]any{
-		"apiVersion": v1alpha1.APIVersion,
-		"kind":       v1alpha1.Kind,
-		"metadata":   map[string]any{"name": d.name},
-		"status":     d.status,
-	})
+	patch, err := d.patch()
 	if err != nil {
 		return err
 	}
@@ -143,4 +146,22 @@ func (s *Status) apply(ctx context.Context, d document) error {
 	_, err = s.client.NodeConfigs().Patch(ctx, d.name, types.ApplyPatchType, patch,
 		metav1.PatchOptions{FieldManager: s.manager, Force: &force}, "status")
 	return err
+}
+
+// patch returns what is to be applied. It may meet another object of the name for a moment: the API server heeds
+// no UID here, and what that object is to say follows as soon as it is known.
+func (d document) patch() ([]byte, error) {
+	patch := map[string]any{
+		"apiVersion": v1alpha1.APIVersion,
+		"kind":       v1alpha1.Kind,
+		"metadata":   map[string]any{"name": d.name},
+	}
+	status, err := json.Marshal(d.status)
+	if err != nil {
+		return nil, err
+	}
+	if string(status) != "{}" { // which the API server would take for null
+		patch["status"] = json.RawMessage(status)
+	}
+	return json.Marshal(patch)
 }

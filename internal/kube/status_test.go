@@ -93,6 +93,24 @@ func TestStatusOfTwoManagers(t *testing.T) {
 	}
 }
 
+// A manager may have nothing to say: not yet, or no more.
+func TestStatusOfNothing(t *testing.T) {
+	t.Parallel()
+	s := apiserver.Start(t)
+	s.CRDs(t)
+	c := connect(t, s, "test-nothing")
+	object := makeNodeConfig(t, c, "kube-nothing")
+	w := NewStatus(c, "flock-birdd", nil)
+	established := v1alpha1.NodeConfigStatus{Conditions: []metav1.Condition{condition("Established", "False")}, Sessions: "0/1"}
+	for _, status := range []v1alpha1.NodeConfigStatus{{}, established, {}, established} {
+		w.Set(object, status)
+		if _, err := w.write(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		await(t, c, "kube-nothing", status)
+	}
+}
+
 func TestStatusIsWrittenSeldom(t *testing.T) {
 	t.Parallel()
 	s := apiserver.Start(t)
@@ -182,6 +200,23 @@ func TestConditionsKeepTheirTransitionTime(t *testing.T) {
 	}
 }
 
+func TestLongMessageIsCut(t *testing.T) {
+	t.Parallel()
+	s := apiserver.Start(t)
+	s.CRDs(t)
+	c := connect(t, s, "test")
+	object := makeNodeConfig(t, c, "kube-long")
+	w := NewStatus(c, "flock-ipamd", nil)
+	long := condition("PoolsReady", "False")
+	long.Message = strings.Repeat("é", 20_000)
+	w.Set(object, pools(1, long))
+	if _, err := w.write(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	long.Message = strings.Repeat("é", 510) + "…"
+	await(t, c, "kube-long", pools(1, long))
+}
+
 func TestStatusOfANamesake(t *testing.T) {
 	t.Parallel()
 	s := apiserver.Start(t)
@@ -204,6 +239,8 @@ func TestStatusOfANamesake(t *testing.T) {
 	w.Set(old, pools(2))
 	write()
 	made := makeNodeConfig(t, c, "kube-namesake")
+	w.Set(old, pools(3)) // the informer has not yet told of the new one
+	write()
 	w.Set(made, pools(2))
 	write()
 	await(t, c, made.Name, pools(2))

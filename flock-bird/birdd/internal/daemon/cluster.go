@@ -96,7 +96,7 @@ func (c *cluster) publish(seen verdict.Seen) {
 		poolsReady := meta.FindStatusCondition(nodeConfig.Status.Conditions, v1alpha1.ConditionPoolsReady)
 		status.Conditions = verdict.Conditions(seen, poolsReady)
 		status.Peers = verdict.Peers(seen)
-		status.Sessions = verdict.Sessions(status.Peers)
+		status.Sessions = v1alpha1.Sessions(status.Peers)
 	}
 	c.status.Set(nodeConfig, status)
 }

@@ -4,7 +4,6 @@ package verdict
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
@@ -14,15 +13,8 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 )
 
-// The states of a peer that mean more than themselves.
-const (
-	StateEstablished = "Established"
-	// StateAbsent is that of a peer which BIRD has no session for.
-	StateAbsent = "Absent"
-)
-
 // States are all that a peer can be in.
-var States = []string{"Idle", "Connect", "Active", "OpenSent", "OpenConfirm", StateEstablished, StateAbsent}
+var States = []string{"Idle", "Connect", "Active", "OpenSent", "OpenConfirm", v1alpha1.PeerEstablished, v1alpha1.PeerAbsent}
 
 // Peers returns how each peer of the NodeConfig is, in its order; none where BIRD cannot be asked. An
 // unnumbered peer with several sessions is as well as the best of them.
@@ -43,20 +35,9 @@ func Peers(s Seen) []v1alpha1.PeerStatus {
 	return peers
 }
 
-// Sessions returns how many of the peers are established, "1/2".
-func Sessions(peers []v1alpha1.PeerStatus) string {
-	up := 0
-	for _, p := range peers {
-		if p.State == StateEstablished {
-			up++
-		}
-	}
-	return fmt.Sprintf("%d/%d", up, len(peers))
-}
-
 func peer(name string, sessions []status.Session, leftOut string) v1alpha1.PeerStatus {
 	if len(sessions) == 0 {
-		return v1alpha1.PeerStatus{Name: name, State: StateAbsent, LastError: cmp.Or(leftOut, "BIRD has not loaded it")}
+		return v1alpha1.PeerStatus{Name: name, State: v1alpha1.PeerAbsent, LastError: cmp.Or(leftOut, "BIRD has not loaded it")}
 	}
 	best := slices.MaxFunc(sessions, func(a, b status.Session) int { return progress(a) - progress(b) })
 	p := v1alpha1.PeerStatus{Name: name, State: stateOf(best), LastError: best.LastError}

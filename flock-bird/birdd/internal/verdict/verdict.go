@@ -31,9 +31,6 @@ type Seen struct {
 	Report *status.Report
 }
 
-// maxMessage bounds a condition's message, in bytes: a NodeConfig may be wrong in many places.
-const maxMessage = 1024
-
 // Conditions returns Established, Announced and, from them and PoolsReady as ipamd judges it, Ready.
 // poolsReady may be nil.
 func Conditions(s Seen, poolsReady *metav1.Condition) []metav1.Condition {
@@ -45,9 +42,6 @@ func Conditions(s Seen, poolsReady *metav1.Condition) []metav1.Condition {
 }
 
 func condition(kind string, is metav1.ConditionStatus, reason, message string) *metav1.Condition {
-	if len(message) > maxMessage {
-		message = strings.ToValidUTF8(message[:maxMessage-len("…")], "") + "…"
-	}
 	return &metav1.Condition{Type: kind, Status: is, Reason: reason, Message: message}
 }
 
@@ -82,7 +76,7 @@ func established(s Seen) *metav1.Condition {
 	peers := Peers(s)
 	var down []string
 	for _, p := range peers {
-		if p.State != StateEstablished {
+		if p.State != v1alpha1.PeerEstablished {
 			down = append(down, strings.TrimSuffix(p.Name+" is "+p.State+": "+p.LastError, ": "))
 		}
 	}

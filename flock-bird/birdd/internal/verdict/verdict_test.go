@@ -113,15 +113,6 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-func TestLongMessageIsCut(t *testing.T) {
-	s := with(func(s *Seen) { s.BirdErr = errors.New(strings.Repeat("ä", 2000)) })
-	for _, c := range Conditions(s, poolsReady)[1:2] {
-		if len(c.Message) > maxMessage || !strings.HasSuffix(c.Message, "ä…") {
-			t.Errorf("%s has a message of %d bytes that ends in %q", c.Type, len(c.Message), c.Message[len(c.Message)-4:])
-		}
-	}
-}
-
 func TestReachable(t *testing.T) {
 	for _, test := range []struct {
 		name string
