@@ -241,6 +241,13 @@ func TestClusterServerIsAway(t *testing.T) {
 	all := []string{pool6AtRouter, "2001:db8:f::7 via fd00:1::2 dev node proto bird metric 32"}
 	s.wantRoutes(r.Netns, "main", all...)
 	deleted := s.watchDeletes(r.Netns)
+	s.wantNetwork("False", "FlockAnnounces")
+	s.eventually("nothing is left to write", func() error {
+		if peers := s.nodeConfig().Status.Peers; len(peers) != 1 || peers[0].PrefixesExported != 2 {
+			return fmt.Errorf("peers are %+v", peers)
+		}
+		return nil
+	})
 
 	s.api.Stop()
 	s.wantProblem("API server", "")

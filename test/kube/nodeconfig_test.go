@@ -58,8 +58,8 @@ func TestNodeConfigDeleted(t *testing.T) {
 	wantWhole(t, flows)
 }
 
-// TestNodeConfigReplaced gives the node other pools while pods have addresses of the first: those keep them, and
-// are reachable, and new pods get addresses of the new pools.
+// TestNodeConfigReplaced gives the node other pools while a pod has addresses of the first, and then the first ones
+// again. The pod keeps its addresses and stays reachable throughout; new pods get addresses of the pools of the day.
 func TestNodeConfigReplaced(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, apiserver.Start(t), options{})
@@ -68,12 +68,32 @@ func TestNodeConfigReplaced(t *testing.T) {
 	pool6, pool4 := netip.MustParsePrefix("2001:db8:99::/64"), netip.MustParsePrefix("10.99.0.0/24")
 	s.deleteNodeConfig()
 	s.configure(pool6.String(), pool4.String())
+	ready := s.awaitCondition(v1alpha1.ConditionPoolsReady, metav1.ConditionTrue)
+	if ready.Reason != v1alpha1.ReasonPoolsDraining {
+		t.Errorf("condition %s has the reason %s, want %s", ready.Type, ready.Reason, v1alpha1.ReasonPoolsDraining)
+	}
 	s.awaitCondition(v1alpha1.ConditionReady, metav1.ConditionTrue)
 	fresh := s.attach("fresh", nil)
-	if !pool6.Contains(fresh.Address6()) || !pool4.Contains(fresh.Address4()) {
-		t.Errorf("the new pod has %v, none of %s and %s", fresh.Addresses(), pool6, pool4)
-	}
+	wantOf(t, fresh, pool6, pool4)
 	s.wantReachable(old, fresh)
+
+	flows = append(flows, s.startFlows(fresh.Addresses()...)...)
+	s.configure(s.Pool6.String(), s.Pool4.String())
+	s.awaitCondition(v1alpha1.ConditionReady, metav1.ConditionTrue)
+	check(t, s.Lab().AwaitSummaries(t.Context()))
+	last := s.attach("last", nil)
+	wantOf(t, last, s.Pool6, s.Pool4)
+	s.awaitAnnounced(false, old.Address6().String(), old.Address4().String())
+	s.awaitAnnounced(true, fresh.Address6().String(), fresh.Address4().String())
+	s.wantReachable(old, fresh, last)
 	wantWhole(t, flows)
-	check(t, errors.Join(s.del(old), s.del(fresh)))
+	check(t, errors.Join(s.del(old), s.del(fresh), s.del(last)))
+}
+
+// wantOf wants that the pod's addresses are of the pools.
+func wantOf(t *testing.T, p *pod, pool6, pool4 netip.Prefix) {
+	t.Helper()
+	if !pool6.Contains(p.Address6()) || !pool4.Contains(p.Address4()) {
+		t.Errorf("pod %s has %v, not of %s and %s", p.object.Name, p.Addresses(), pool6, pool4)
+	}
 }

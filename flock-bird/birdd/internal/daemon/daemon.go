@@ -138,7 +138,7 @@ func newDaemon(o Options, handle *netlink.Handle) *daemon {
 	d.config.Store(&current{})
 	d.metrics = metrics.New(d.seen.Load)
 	d.speaker = &speaker{
-		log: o.Log, health: d.health, config: func() *v1alpha1.Config { return d.config.Load().config }, table: o.Table,
+		log: o.Log, health: d.health, table: o.Table, first: d.summaries.Fire,
 		own: func() ([]netip.Addr, error) { return watch.Addresses(handle) },
 		loader: &reload.Loader{
 			File: o.BirdConf, Socket: filepath.Join(o.StateDir, status.ControlSocket), Patience: o.Patience, Now: time.Now,

@@ -32,16 +32,19 @@ const (
 type speaker struct {
 	log       *slog.Logger
 	health    *health.Health
-	config    func() *v1alpha1.Config
+	config    atomic.Pointer[v1alpha1.Config] // to be spoken; nil before the first
+	spoken    atomic.Pointer[v1alpha1.Config] // the last that BIRD was given, whatever became of it
 	own       func() ([]netip.Addr, error)
 	passwords Passwords
 	table     uint32
 	loader    *reload.Loader
+	first     func()               // is called when a NodeConfig was given to BIRD for the first time
 	done      func(reload.Outcome) // is told what became of each attempt
 	trigger   task.Trigger
 	outdated  atomic.Bool
 	rendered  time.Time
 	text      reload.Text
+	textOf    *v1alpha1.Config
 }
 
 func (s *speaker) Name() string { return "bird" }
@@ -51,6 +54,16 @@ func (s *speaker) changed() {
 	s.outdated.Store(true)
 	s.trigger.Fire()
 }
+
+// take has BIRD go by the NodeConfig from now on.
+func (s *speaker) take(config *v1alpha1.Config) {
+	if s.config.Swap(config) != config {
+		s.changed()
+	}
+}
+
+// tried tells whether BIRD has been given the NodeConfig.
+func (s *speaker) tried(config *v1alpha1.Config) bool { return s.spoken.Load() == config }
 
 func (s *speaker) Run(ctx context.Context) error {
 	s.outdated.Store(true)
@@ -62,11 +75,12 @@ func (s *speaker) Run(ctx context.Context) error {
 }
 
 func (s *speaker) keep(ctx context.Context) {
-	config := s.config()
+	outdated := s.outdated.Swap(false) // before the look at the NodeConfig, which may change meanwhile
+	config := s.config.Load()
 	if config == nil {
 		return
 	}
-	if s.outdated.Swap(false) || time.Since(s.rendered) >= renderInterval {
+	if outdated || time.Since(s.rendered) >= renderInterval {
 		if err := s.render(ctx, config); err != nil {
 			s.outdated.Store(true)
 			s.health.Set(areaBird, err)
@@ -76,6 +90,9 @@ func (s *speaker) keep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, birdPatience)
 	defer cancel()
 	outcome, err := s.loader.Ensure(ctx, s.text)
+	if s.spoken.Swap(s.textOf) != s.textOf {
+		defer s.first()
+	}
 	if outcome == reload.Waiting {
 		s.trigger.Fire()
 		return
@@ -103,7 +120,7 @@ func (s *speaker) render(ctx context.Context, config *v1alpha1.Config) error {
 	if err != nil {
 		return err
 	}
-	s.text = reload.Text{Conf: conf, Peers: in.Peers()}
+	s.text, s.textOf = reload.Text{Conf: conf, Peers: in.Peers()}, config
 	s.rendered = time.Now()
 	return nil
 }

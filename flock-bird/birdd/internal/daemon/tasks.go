@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
@@ -45,7 +46,6 @@ func (d *daemon) takeConfig() {
 	case err == nil:
 		d.config.Store(&current{config, nil})
 		d.summaries.Fire()
-		d.speaker.changed()
 	case before != nil:
 		d.config.Store(&current{before, err})
 		err = fmt.Errorf("%w; birdd keeps to the one before", err)
@@ -65,7 +65,7 @@ func (d *daemon) keepSummaries(ctx context.Context, keeper *summary.Keeper) erro
 		if config == nil {
 			return
 		}
-		done, err := keeper.Apply(summary.WantOf(config, d.Table))
+		done, err := d.applySummaries(keeper, config)
 		for _, r := range done.Add {
 			d.Log.Info("added route", "route", r.String())
 		}
@@ -77,6 +77,19 @@ func (d *daemon) keepSummaries(ctx context.Context, keeper *summary.Keeper) erro
 			d.looks.Fire()
 		}
 	})
+}
+
+// applySummaries brings the routes to the NodeConfig in two steps, with BIRD's configuration between them: the filters
+// of the one before let a pool pass until what it covered is announced otherwise, and those of the next do when a
+// pool takes over.
+func (d *daemon) applySummaries(keeper *summary.Keeper, config *v1alpha1.Config) (summary.Plan, error) {
+	want := summary.WantOf(config, d.Table)
+	if d.BirdConf == "" || d.speaker.tried(config) {
+		return keeper.Apply(want)
+	}
+	done, err := keeper.Extend(want)
+	d.speaker.take(config)
+	return done, err
 }
 
 // takeHints compares when an attachment has come or gone, rather than at the next interval.

@@ -33,18 +33,8 @@ func NewKeeper(conn *rtnl.Conn, s store.Store) *Keeper {
 // changed. An address is announced at every moment, by a summary or alone: what announces comes before
 // what does not any more goes, and stays if that fails. Twice the same is a no-op.
 func (k *Keeper) Apply(w Want) (Plan, error) {
-	have, err := List(k.conn, w.Table)
+	todo, done, err := k.extend(w)
 	if err != nil {
-		return Plan{}, err
-	}
-	todo, done := plan(w, have), Plan{}
-	for _, r := range todo.Add {
-		if err := k.conn.ReplaceRoute(r); err != nil {
-			return done, err
-		}
-		done.Add = append(done.Add, r)
-	}
-	if err := k.announceUncovered(w, &done); err != nil {
 		return done, err
 	}
 	if err := k.delete(todo.Delete, &done); err != nil {
@@ -55,6 +45,27 @@ func (k *Keeper) Apply(w Want) (Plan, error) {
 	}
 	// An ADD of this moment may have relied on a summary that is gone.
 	return done, k.announceUncovered(w, &done)
+}
+
+// Extend is the first half of Apply: it takes nothing away.
+func (k *Keeper) Extend(w Want) (Plan, error) {
+	_, done, err := k.extend(w)
+	return done, err
+}
+
+func (k *Keeper) extend(w Want) (todo, done Plan, err error) {
+	have, err := List(k.conn, w.Table)
+	if err != nil {
+		return Plan{}, Plan{}, err
+	}
+	todo = plan(w, have)
+	for _, r := range todo.Add {
+		if err := k.conn.ReplaceRoute(r); err != nil {
+			return todo, done, err
+		}
+		done.Add = append(done.Add, r)
+	}
+	return todo, done, k.announceUncovered(w, &done)
 }
 
 func (k *Keeper) delete(routes []rtnl.Route, done *Plan) error {
