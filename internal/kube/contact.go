@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 )
 
@@ -28,6 +30,7 @@ type roundTripper struct {
 // RoundTrip makes the exchange and reports on it.
 func (r roundTripper) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := r.next.RoundTrip(request)
+	err = stable(err)
 	report := r.contact.report.Load()
 	if report == nil || errors.Is(err, context.Canceled) || request.Context().Err() != nil {
 		return response, err
@@ -41,4 +44,18 @@ func (r roundTripper) RoundTrip(request *http.Request) (*http.Response, error) {
 		(*report)(nil)
 	}
 	return response, err
+}
+
+// stable returns an error of the network without what differs from one connection to the next, the local port and
+// whether it was read or written: who logs what changes would log every attempt.
+func stable(err error) error {
+	op := (*net.OpError)(nil)
+	if !errors.As(err, &op) {
+		return err
+	}
+	reason := op.Err
+	if call := (*os.SyscallError)(nil); errors.As(reason, &call) {
+		reason = call.Err
+	}
+	return &net.OpError{Op: "reach", Net: op.Net, Addr: op.Addr, Err: reason}
 }
