@@ -115,10 +115,11 @@ func TestReach(t *testing.T) {
 	host, err := lab.NewNetns(lab.UniqueName("flt-apiserver"))
 	check(t, err)
 	t.Cleanup(func() { check(t, host.Delete()) })
-	get := func() error {
-		_, err := host.Run(t.Context(), s.bin+"/kubectl", "--kubeconfig", s.Kubeconfig(t), "get", "--raw", "/readyz")
+	getWithin := func(timeout string) error {
+		_, err := host.Run(t.Context(), s.bin+"/kubectl", "--request-timeout", timeout, "--kubeconfig", s.Kubeconfig(t), "get", "--raw", "/readyz")
 		return err
 	}
+	get := func() error { return getWithin("10s") }
 	if get() == nil {
 		t.Fatal("the server is reachable before Reach")
 	}
@@ -129,6 +130,12 @@ func TestReach(t *testing.T) {
 		t.Error("the server is reachable over a link that is cut")
 	}
 	link.Mend()
+	check(t, get())
+	s.Freeze()
+	if getWithin("200ms") == nil {
+		t.Error("the server answers while it is frozen")
+	}
+	s.Thaw()
 	check(t, get())
 	s.Stop()
 	if get() == nil {

@@ -177,6 +177,18 @@ func (s *Server) Stop() {
 	}
 }
 
+// Freeze lets kube-apiserver answer nothing any more, without ending a connection, until [Server.Thaw].
+func (s *Server) Freeze() { s.signal(unix.SIGSTOP) }
+
+// Thaw undoes [Server.Freeze].
+func (s *Server) Thaw() { s.signal(unix.SIGCONT) }
+
+func (s *Server) signal(sig unix.Signal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.api.cmd.Process.Signal(sig)
+}
+
 // Resume starts kube-apiserver again at the same address, and returns when it is ready.
 func (s *Server) Resume(t testing.TB) {
 	t.Helper()

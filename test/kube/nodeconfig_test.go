@@ -50,11 +50,12 @@ func TestNodeConfigDeleted(t *testing.T) {
 	check(t, s.StartBirdd())
 	s.startIpamd()
 	s.awaitComparisons(3)
-	s.wantReachable(late)
+	later := s.attach("later", nil)
+	s.wantReachable(late, later)
 
 	s.configure(s.Pool6.String(), s.Pool4.String())
 	s.awaitCondition(v1alpha1.ConditionReady, metav1.ConditionTrue)
-	s.wantReachable(web, late)
+	s.wantReachable(web, late, later)
 	wantWhole(t, flows)
 }
 

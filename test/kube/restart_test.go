@@ -16,11 +16,12 @@ import (
 // endLimit is how long a daemon may take to end when it is told to.
 const endLimit = 2 * time.Second
 
-// TestEndsInTime ends both daemons by SIGTERM while the API server is there, while it is cut off, and right after
-// their start.
+// TestEndsInTime ends both daemons by SIGTERM while the API server is there, while it is cut off, while it answers
+// nothing, and right after their start.
 func TestEndsInTime(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, apiserver.Start(t), options{})
+	api := apiserver.New(t)
+	s := newSite(t, api, options{})
 	restart := func() {
 		check(t, s.StartBirdd())
 		s.startIpamd()
@@ -36,6 +37,10 @@ func TestEndsInTime(t *testing.T) {
 	restart()
 	s.awaitReadiness()
 	s.wantEnds("started again")
+	restart()
+	s.awaitReadiness()
+	api.Freeze()
+	s.wantEnds("frozen")
 }
 
 func (s *site) wantEnds(when string) {
