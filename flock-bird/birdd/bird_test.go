@@ -42,13 +42,17 @@ func readOnlyBut(dir string) []string {
 // ping sends echo requests from the router to an address until the function is called, which returns how
 // many were sent and how many not answered.
 func (r *router) ping(to netip.Addr) func() (sent, lost int) {
+	r.site.Helper()
+	pinger, err := r.NewPinger(r.site.Context(), to, lab.PingOptions{Timeout: time.Second})
+	must(r.site.T, err)
 	ctx, cancel := context.WithCancel(r.site.Context())
 	done := make(chan struct{})
 	sent, lost := 0, 0
 	go func() {
 		defer close(done)
+		defer pinger.Close()
 		for ; ctx.Err() == nil; sent++ {
-			if _, err := r.Ping(r.site.Context(), to, lab.PingOptions{Timeout: time.Second}); err != nil {
+			if _, err := pinger.Ping(r.site.Context()); err != nil {
 				lost++
 			}
 			select {
