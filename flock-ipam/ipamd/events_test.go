@@ -62,3 +62,20 @@ func TestEvents(t *testing.T) {
 		t.Errorf("%d Events on %s, want none", n, first.Name)
 	}
 }
+
+// TestNoEventBeforePools: that the node has no pools yet is no fault of a pod's.
+func TestNoEventBeforePools(t *testing.T) {
+	m := newMember(t, apiserver.Start(t))
+	early := m.api.MakePod(t, m.namespace, "early", m.name, map[string]string{"flock.fritzlab.net/cidr4": "10.0.0.128/25"})
+	bad := m.api.MakePod(t, m.namespace, "bad", m.name, map[string]string{"flock.fritzlab.net/ipv4": "perhaps"})
+	m.join()
+	m.events(bad, "Warning BadAnnotation")
+	m.configure(onePool)
+	m.pools("10.0.0.0/24")
+	m.gives(early, "early", "10.0.0.128/32")
+	late := m.api.MakePod(t, m.namespace, "late", m.name, map[string]string{"flock.fritzlab.net/cidr4": "10.7.0.0/24"})
+	m.events(late, "lies in none of the node's pools") // by which Events before it have been sent
+	if n := m.events(early); n != 0 {
+		t.Errorf("%d Events on the pod that came early, want none", n)
+	}
+}

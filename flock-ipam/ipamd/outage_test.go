@@ -5,6 +5,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +16,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	corev1 "k8s.io/api/core/v1"
 
+	"flock.fritzlab.net/flock/internal/report"
 	"flock.fritzlab.net/flock/plugins/cni"
 	"flock.fritzlab.net/flock/test/apiserver"
 )
@@ -133,6 +136,56 @@ func TestRestarts(t *testing.T) {
 	if got := m.has(); len(got) != len(pods) {
 		t.Errorf("allocations of %v, want %d", got, len(pods))
 	}
+}
+
+// TestSecond: one that is started beside another gives way, and takes nothing from it.
+func TestSecond(t *testing.T) {
+	m := newMember(t, apiserver.Start(t))
+	m.configure(onePool)
+	m.join()
+	m.pools("10.0.0.0/24")
+	first := m.daemon
+	m.join()
+	m.eventually("the second has ended", func() error {
+		if m.daemon.Running() {
+			return errors.New("it runs")
+		}
+		return nil
+	})
+	if words := m.daemon.LastWords(); !strings.Contains(words, "listen for health checks: listen tcp "+listen) {
+		t.Errorf("the second said: %s", words)
+	}
+	m.daemon = first
+	pod := m.api.MakePod(t, m.namespace, "web", m.name, map[string]string{"flock.fritzlab.net/addresses": "10.0.0.9"})
+	m.gives(pod, "a", "10.0.0.9/32")
+	taken := m.api.MakePod(t, m.namespace, "taken", m.name, map[string]string{"flock.fritzlab.net/addresses": "10.0.0.9"})
+	m.refuses(taken, "taken", cni.CodeAddressTaken)
+	m.events(taken, "Warning AddressTaken")
+}
+
+// TestSocketTaken: a daemon whose socket is removed, or another's, ends: who starts it again makes it anew.
+func TestSocketTaken(t *testing.T) {
+	m := newMember(t, apiserver.Start(t))
+	m.configure(onePool)
+	pod := m.api.MakePod(t, m.namespace, "web", m.name, nil)
+	for _, socket := range []string{m.socket, filepath.Join(m.db, report.SocketName)} {
+		m.join()
+		m.answers("/readyz", "200")
+		if err := os.Remove(socket); err != nil {
+			t.Fatal(err)
+		}
+		m.eventually("the daemon has ended", func() error {
+			if m.daemon.Running() {
+				return errors.New("it runs")
+			}
+			return nil
+		})
+		if words := m.daemon.LastWords(); !strings.Contains(words, socket+" is no more this daemon's") {
+			t.Errorf("it said: %s", words)
+		}
+	}
+	m.join()
+	m.gives(pod, "a", "10.0.0.2/32")
 }
 
 // TestNeverFinished: what a sandbox got that was never finished is released when its pod is gone, though its network

@@ -25,7 +25,7 @@ import (
 // of flock-ipam. What it said of a pod it does not say again for a while, whoever finds it again.
 type Complainer struct {
 	Recorder record.EventRecorder
-	// Node returns the pools of node.json.
+	// Node returns the pools of node.json, an error where there is none.
 	Node func() (nodefile.Node, error)
 	// Find returns the pod as the API server has it, and false where it is not known.
 	Find func(cni.Pod) (*corev1.Pod, bool)

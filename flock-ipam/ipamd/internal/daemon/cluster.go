@@ -19,6 +19,7 @@ import (
 	"flock.fritzlab.net/flock/internal/filewatch"
 	"flock.fritzlab.net/flock/internal/kube"
 	"flock.fritzlab.net/flock/internal/lookup"
+	"flock.fritzlab.net/flock/internal/nodefile"
 	"flock.fritzlab.net/flock/internal/report"
 	"flock.fritzlab.net/flock/internal/task"
 )
@@ -81,7 +82,7 @@ func (d *daemon) clusterTasks(ctx context.Context) (tasks []task.Task, stop func
 	if err != nil {
 		return nil, func() {}, err
 	}
-	complainer := &complain.Complainer{Recorder: recorder, Node: d.node}
+	complainer := &complain.Complainer{Recorder: recorder, Node: func() (nodefile.Node, error) { return nodefile.Read(d.NodeFile) }}
 	if err := m.watch(complainer); err != nil {
 		return nil, stop, err
 	}
@@ -89,6 +90,7 @@ func (d *daemon) clusterTasks(ctx context.Context) (tasks []task.Task, stop func
 	return []task.Task{
 		task.Func("lookups", func(ctx context.Context) error { return lookups.Run(ctx, open.lookups) }),
 		task.Func("reports", func(ctx context.Context) error { return receive(ctx, open.reports, complainer) }),
+		open.guard,
 		task.Func("store", func(ctx context.Context) error { return open.store.Run(ctx, m.observe.Fire) }),
 		task.Func(areaPods, watching(m.podInformer)),
 		task.Func(areaNodeConfigs, watching(m.follower.NodeConfigs)),
@@ -103,6 +105,7 @@ func (d *daemon) clusterTasks(ctx context.Context) (tasks []task.Task, stop func
 type opened struct {
 	lookups net.Listener
 	reports *report.Listener
+	guard   task.Task
 	store   *filewatch.Watcher
 }
 
@@ -115,6 +118,9 @@ func (d *daemon) open(ctx context.Context) (o opened, err error) {
 	}
 	if o.reports, err = report.Listen(d.StateDir); err != nil {
 		return o, fmt.Errorf("listen for reports: %w", err)
+	}
+	if o.guard, err = guard(d.Interval, d.Cluster.Socket, filepath.Join(d.StateDir, report.SocketName)); err != nil {
+		return o, err
 	}
 	o.store, err = filewatch.Watch(filepath.Join(d.StateDir, "store.db"))
 	return o, err

@@ -103,24 +103,21 @@ func newDaemon(o Options) *daemon {
 // tasks opens what can fail for good before anything runs. stop ends what is not a task.
 func (d *daemon) tasks(ctx context.Context) (tasks []task.Task, stop func(), err error) {
 	stop = func() {}
+	if d.Listen != "" { // first of all: where another ipamd runs, this ends the new one before it takes over a socket
+		listener, err := health.Listen(ctx, d.Listen)
+		if err != nil {
+			return nil, stop, err
+		}
+		tasks = append(tasks, task.Func("health", func(ctx context.Context) error { return d.health.Serve(ctx, listener, d.registry) }))
+	}
+	var more []task.Task
 	switch {
 	case d.Cluster != nil:
-		tasks, stop, err = d.clusterTasks(ctx)
+		more, stop, err = d.clusterTasks(ctx)
 	case d.ConfigFile != "":
-		tasks, err = d.fileTasks()
+		more, err = d.fileTasks()
 	}
-	if err != nil {
-		return nil, stop, err
-	}
-	tasks = append(tasks, task.Func("reconcile", d.reconcile))
-	if d.Listen == "" {
-		return tasks, stop, nil
-	}
-	listener, err := health.Listen(ctx, d.Listen)
-	if err != nil {
-		return nil, stop, err
-	}
-	return append(tasks, task.Func("health", func(ctx context.Context) error { return d.health.Serve(ctx, listener, d.registry) })), stop, nil
+	return append(append(tasks, task.Func("reconcile", d.reconcile)), more...), stop, err
 }
 
 func (d *daemon) reconcile(ctx context.Context) error {
