@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
@@ -137,6 +138,9 @@ func (c *Cluster) StartAPI(ctx context.Context) error {
 	}
 	return c.control.await(ctx, "kube-apiserver", func() error { return c.get(ctx, "/readyz") })
 }
+
+// StopAPI kills the API server.
+func (c *Cluster) StopAPI() error { return c.control.Signal("kube-apiserver", syscall.SIGKILL) }
 
 // flags returns the command line of a daemon of the control plane.
 func (c *Cluster) flags(daemon string) []string {

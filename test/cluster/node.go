@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -151,4 +152,32 @@ func (n *Node) load(ctx context.Context, archives []string) error {
 		}
 	}
 	return nil
+}
+
+// Find returns the node's processes whose command line starts with these words, the first of them the program's name
+// without its folder: "birdd", "run".
+func (n *Node) Find(words ...string) ([]int, error) {
+	pids, err := n.group.pids()
+	if err != nil {
+		return nil, err
+	}
+	var found []int
+	for _, pid := range pids {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err != nil {
+			continue // it has ended
+		}
+		args := strings.Split(string(line), "\x00")
+		args[0] = filepath.Base(args[0])
+		if len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
+			found = append(found, pid)
+		}
+	}
+	return found, nil
+}
+
+// Root returns where the node's files are seen from outside.
+func (n *Node) Root() (string, error) {
+	pid, err := n.PID(holder)
+	return fmt.Sprintf("/proc/%d/root", pid), err
 }

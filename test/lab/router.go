@@ -87,7 +87,7 @@ func (r *Router) AwaitHops(ctx context.Context, limit time.Duration, a netip.Add
 		want[n.address(a.Is4())] = true
 	}
 	return Within(ctx, limit, fmt.Sprintf("the router reaches %s through %d nodes", a, len(nodes)), func() error {
-		have, err := r.hops(a)
+		have, err := r.Hops(a)
 		if err != nil {
 			return err
 		}
@@ -98,15 +98,15 @@ func (r *Router) AwaitHops(ctx context.Context, limit time.Duration, a netip.Add
 	})
 }
 
-// hops returns the next hops of the /128 or /32 of an address in the router's main table.
-func (r *Router) hops(a netip.Addr) (map[netip.Addr]bool, error) {
+// Hops returns the next hops of the /128 or /32 of an address in the namespace's main table.
+func (n *Netns) Hops(a netip.Addr) (map[netip.Addr]bool, error) {
 	dst := cni.IPNet(cni.HostPrefix(a))
 	family := netlink.FAMILY_V6
 	if a.Is4() {
 		family = netlink.FAMILY_V4
 	}
 	hops := map[netip.Addr]bool{}
-	err := r.Netlink(func(h *netlink.Handle) error {
+	err := n.Netlink(func(h *netlink.Handle) error {
 		routes, err := h.RouteListFiltered(family, &netlink.Route{Dst: &dst}, netlink.RT_FILTER_DST)
 		for _, route := range routes {
 			for _, hop := range append(route.MultiPath, &netlink.NexthopInfo{Gw: route.Gw}) {
@@ -118,7 +118,7 @@ func (r *Router) hops(a netip.Addr) (map[netip.Addr]bool, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the router's routes to %s: %w", a, err)
+		return nil, fmt.Errorf("read the routes of %s to %s: %w", n.Name, a, err)
 	}
 	return hops, nil
 }

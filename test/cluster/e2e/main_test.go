@@ -52,10 +52,8 @@ func run(m *testing.M) (code int, err error) {
 	if two, err = cluster.BuildRelease(ctx, "two"); err != nil {
 		return 1, err
 	}
-	if !*keep || !site.Complete() {
-		if err := bringUp(ctx); err != nil {
-			return 1, err
-		}
+	if err := bringUp(ctx); err != nil {
+		return 1, err
 	}
 	if err := site.InstallFlock(ctx, one); err != nil {
 		return 1, err
@@ -68,13 +66,16 @@ func run(m *testing.M) (code int, err error) {
 	return code, site.Down(ctx)
 }
 
-// bringUp brings up the cluster in the place of what an interrupted run has left.
+// bringUp brings up the cluster, in the place of what an interrupted run has left, unless it is to be kept and is up.
 func bringUp(ctx context.Context) error {
-	if err := site.Down(ctx); err != nil {
-		return err
-	}
 	programs, err := cluster.Build(ctx)
 	if err != nil {
+		return err
+	}
+	if *keep && site.Complete() {
+		return site.Load(ctx, programs.Images...)
+	}
+	if err := site.Down(ctx); err != nil {
 		return err
 	}
 	return site.Up(ctx, programs)

@@ -63,7 +63,7 @@ func newClient(t *testing.T) *rest.RESTClient {
 func (s *space) clear() {
 	ctx := context.Background()
 	if s.Failed() {
-		for _, what := range []string{"pods -o wide", "events --sort-by=.lastTimestamp"} {
+		for _, what := range []string{"pods -o wide", "events --field-selector=type=Warning"} {
 			out, err := site.Kubectl(ctx, append([]string{"get", "-n", s.name}, strings.Fields(what)...)...)
 			s.Logf("%s%v", out, err)
 		}

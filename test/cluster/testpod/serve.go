@@ -62,11 +62,28 @@ func handler(name string) http.Handler {
 	return mux
 }
 
+// serveUDP listens at each address by itself: the answer to a datagram is sent from where that was sent to.
 func serveUDP(name string) error {
-	conn, err := net.ListenPacket("udp", ":8081")
+	addresses, err := net.InterfaceAddrs()
 	if err != nil {
 		return err
 	}
+	failed := make(chan error)
+	for _, address := range addresses {
+		ip := address.(*net.IPNet).IP
+		if ip.IsLinkLocalUnicast() {
+			continue
+		}
+		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip, Port: 8081})
+		if err != nil {
+			return err
+		}
+		go func() { failed <- echoDatagrams(conn, name) }()
+	}
+	return <-failed
+}
+
+func echoDatagrams(conn *net.UDPConn, name string) error {
 	buf := make([]byte, 1<<16)
 	for {
 		size, from, err := conn.ReadFrom(buf)
