@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,13 +65,24 @@ func (m *member) resident() (bytes int) {
 	return pages * os.Getpagesize()
 }
 
-// TestWithoutCapabilities: the daemon does all its work as a root that may do nothing, and ends in time.
-func TestWithoutCapabilities(t *testing.T) {
+// confined runs a program as its container does: with no capability, and a root file system that it cannot write but
+// for the folders of the store and of node.json.
+const confined = `#!/bin/sh
+exec unshare --mount sh -ec '
+	mount --make-rprivate /
+	for folder in %s %s; do mount --bind $folder $folder; done
+	mount -o remount,bind,ro /
+	exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs %s "$@"' confined "$@"
+`
+
+// TestConfined: the daemon does all its work as a root that may do next to nothing, and ends in time.
+func TestConfined(t *testing.T) {
 	m := newMember(t, apiserver.Start(t))
 	m.configure(onePool)
-	wrapper := filepath.Join(t.TempDir(), "bare")
-	script := "#!/bin/sh\nexec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs " + m.binary + ` "$@"` + "\n"
-	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
+	wrapper, lib := filepath.Join(t.TempDir(), "confined"), filepath.Dir(m.nodeFile)
+	err := errors.Join(os.MkdirAll(m.db, 0o755), os.MkdirAll(lib, 0o755),
+		os.WriteFile(wrapper, fmt.Appendf(nil, confined, m.db, lib, m.binary), 0o755))
+	if err != nil {
 		t.Fatal(err)
 	}
 	m.binary = wrapper
@@ -83,8 +95,14 @@ func TestWithoutCapabilities(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "CapEff:\t0000000000000000") {
 		t.Errorf("it has capabilities: %v\n%s", err, text)
 	}
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mounts", m.daemon.PID()))
+	if err != nil || !regexp.MustCompile(`(?m)^\S+ / \S+ ro[, ]`).Match(mounts) {
+		t.Errorf("it can write the root file system: %v\n%s", err, mounts)
+	}
 	pod := m.api.MakePod(t, m.namespace, "web", m.name, map[string]string{"flock.fritzlab.net/addresses": "10.0.0.9"})
 	m.gives(pod, "a", "10.0.0.9/32")
 	m.says("1 allocated")
+	m.configure(`{"pools": [{"name": "p", "cidr": "10.1.0.0/24"}]}`)
+	m.pools("10.1.0.0/24")
 	m.end(syscall.SIGTERM)
 }
