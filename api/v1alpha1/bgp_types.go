@@ -105,14 +105,14 @@ type Peer struct {
 	// +kubebuilder:default="90s"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('3s') && duration(self) <= duration('65535s') && self.matches('^[0-9hms]+$') && duration(self).getMilliseconds() % 1000 == 0",message="use whole seconds from 3s to 65535s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('3s') && duration(self) <= duration('65535s') && timestamp(0) + duration(self) == timestamp(int(timestamp(0) + duration(self)))",message="use whole seconds from 3s to 65535s"
 	HoldTime *metav1.Duration `json:"holdTime,omitempty"`
 	// KeepaliveTime is the time between keepalives, in whole seconds, a third of the hold time at
 	// most. Unset: a third of the hold time.
 	// +optional
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && self.matches('^[0-9hms]+$') && duration(self).getMilliseconds() % 1000 == 0",message="use whole seconds from 1s to a third of holdTime, or remove it"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && timestamp(0) + duration(self) == timestamp(int(timestamp(0) + duration(self)))",message="use whole seconds from 1s to a third of holdTime, or remove it"
 	KeepaliveTime *metav1.Duration `json:"keepaliveTime,omitempty"`
 	// GracefulRestart keeps routes while either side restarts. It excludes bfd: immediate. Unset: on,
 	// unless bfd is immediate.

@@ -89,6 +89,7 @@ func TestServerRefusesDocuments(t *testing.T) {
 		{"no cidr", `cidr: "2001:db8:1::/64",`, "", "spec.pools[0].cidr: Required value"},
 		{"hold time without unit", "holdTime: 9s", "holdTime: 9", peer + "holdTime in body must be of type string"},
 		{"hold time in words", "holdTime: 9s", "holdTime: soon", peer + "holdTime: Invalid value"},
+		{"hold time with some nanoseconds", "holdTime: 9s", "holdTime: 9.0000001s", peer + "holdTime: Invalid value"},
 		{"keepalive over a third of the default", "holdTime: 9s", "keepaliveTime: 31s", "use whole seconds from 1s to a third of holdTime"},
 		{"cool-down in words", "coolDown: 60s", "coolDown: long", "write a duration of 0s or more"},
 		{"wrong type", "mtu: 9000", "mtu: large", "spec.mtu in body must be of type integer"},
@@ -123,6 +124,25 @@ func TestServerAcceptsTheExamples(t *testing.T) {
 		}
 		if err := create(object); err != nil {
 			t.Errorf("%v\n%s", err, text)
+		}
+	}
+}
+
+// Whole seconds are what they are, however they are written: the rule has int(), which cuts a timestamp to seconds,
+// say whether there is more.
+func TestServerAcceptsDurations(t *testing.T) {
+	create := server(t)
+	for _, written := range []string{"90s", "1m30s", "1.5m", "90000ms", "+90s", "18h12m15s"} {
+		text := []byte(strings.Replace(document, "holdTime: 9s", "holdTime: "+written+"\n      keepaliveTime: 0.5m", 1))
+		if c, err := Decode(text); err != nil || c.Validate() != nil {
+			t.Errorf("%s: Decode: %v", written, err)
+		}
+		object, err := yaml.YAMLToJSON(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := create(object); err != nil {
+			t.Errorf("%s: %v", written, err)
 		}
 	}
 }
