@@ -149,6 +149,46 @@ func TestLostSessionsAreUndone(t *testing.T) {
 	s.wantEstablished(s.bird, 1)
 }
 
+// TestLossOutlivesRestarts: birdd is killed while a bad NodeConfig is on trial, and when it was undone, then BIRD with
+// it, as an upgrade does. The node returns to what proved itself, and stays there.
+func TestLossOutlivesRestarts(t *testing.T) {
+	s := newSite(t, 1)
+	s.configure(spec6)
+	s.startBirdd("--patience", "5s")
+	s.startBird()
+	s.routers[0].start(router6)
+	s.wantEstablished(s.bird, 1)
+	s.wantProblem("", "")
+	before, err := os.ReadFile(s.path("bird.conf"))
+	must(t, err)
+
+	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64501", 1))
+	s.eventually("the bad NodeConfig is on trial", func() error {
+		if s.session("peer_tor").NeighborASN != 64501 {
+			return errNotExpected
+		}
+		return nil
+	})
+	must(t, s.birdd.End(t.Context(), os.Kill))
+	s.startBirdd("--patience", "5s")
+	s.wantProblem("BIRD", "no session came up again within 5s")
+	s.wantEstablished(s.bird, 1)
+
+	must(t, s.birdd.End(t.Context(), os.Kill))
+	must(t, s.bird.End(t.Context(), os.Kill))
+	s.startBirdd("--patience", "5s")
+	s.startBird("-R")
+	s.wantProblem("BIRD", "no session came up again within 5s")
+	s.wantEstablished(s.bird, 1)
+	reloads := s.reloads()
+	s.never(6*time.Second, "it was tried again", func() bool { return s.reloads() > reloads })
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
+	after, err := os.ReadFile(s.path("bird.conf"))
+	if err != nil || string(after) != string(before) {
+		t.Errorf("bird.conf is not what it was: %v\n%s", err, after)
+	}
+}
+
 // TestCorrectionDoesNotWait: while a bad NodeConfig is on trial a good one follows.
 func TestCorrectionDoesNotWait(t *testing.T) {
 	s := newSite(t, 1)

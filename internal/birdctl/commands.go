@@ -62,9 +62,6 @@ func (c *Conn) Configure(ctx context.Context, file string, timeout time.Duration
 // not an error.
 func (c *Conn) Confirm(ctx context.Context) error { return c.configure(ctx, "confirm", "", "") }
 
-// Undo returns to the configuration before the last one. That there is none is not an error.
-func (c *Conn) Undo(ctx context.Context) error { return c.configure(ctx, "undo", "", "") }
-
 // errShuttingDown is why BIRD ignores a configuration.
 var errShuttingDown = errors.New("BIRD is shutting down")
 

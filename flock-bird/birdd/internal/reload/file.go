@@ -67,21 +67,3 @@ func commit(staged, path string) error {
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }
-
-// previous is the file as it was; a nil text stands for none.
-type previous struct{ text []byte }
-
-func readPrevious(path string) (previous, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return previous{}, nil
-	}
-	return previous{text}, err
-}
-
-func (p previous) restore(path string) error {
-	if p.text == nil {
-		return os.Remove(path)
-	}
-	return Write(path, p.text)
-}

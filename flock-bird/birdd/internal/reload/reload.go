@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -22,10 +23,10 @@ type Outcome string
 
 // The outcomes.
 const (
-	Unchanged Outcome = "unchanged" // BIRD runs the text already
+	Unchanged Outcome = "unchanged" // nothing was done: BIRD runs the text already, or the error says why it does not
 	Loaded    Outcome = "loaded"    // BIRD runs the text now
 	Waiting   Outcome = "waiting"   // BIRD runs the text, and no session has come up yet: ask again
-	Refused   Outcome = "refused"   // BIRD runs what it ran before, and so says the file
+	Refused   Outcome = "refused"   // BIRD runs what it ran before
 	Failed    Outcome = "failed"    // BIRD, or the file, could not be reached
 )
 
@@ -39,6 +40,9 @@ type Text struct {
 var ErrLostSessions = errors.New("no session came up again")
 
 // Loader makes BIRD run configurations. It is for one caller at a time.
+//
+// The file holds what proved itself last, whoever is killed when: that is what a BIRD starts with. Beside it
+// stands what is on trial, or was when this birdd or an earlier one was killed, and what was undone.
 type Loader struct {
 	// File is where BIRD's configuration is, Socket BIRD's control socket.
 	File, Socket string
@@ -46,32 +50,36 @@ type Loader struct {
 	Patience time.Duration
 	Now      func() time.Time
 
-	conn     *birdctl.Conn
-	loaded   []byte // what BIRD runs; nil when that is not known
-	trial    *trial
-	rejected *rejected
-}
-
-// rejected is a configuration that was undone for its sessions.
-type rejected struct {
-	conf []byte
-	// until is when the sessions from before must be up again.
-	until time.Time
+	conn   *birdctl.Conn
+	loaded []byte // what BIRD runs; nil when that is not known
+	trial  *trial
+	// refused is what this BIRD cannot parse.
+	refused *refused
+	// settled is when the sessions of a BIRD that was started, or of a configuration that was returned to, must
+	// be up again.
+	settled time.Time
 }
 
 // trial is a configuration that has not proved itself.
 type trial struct {
 	conf     []byte
-	before   previous
 	deadline time.Time
 }
+
+type refused struct {
+	conf []byte
+	err  error
+}
+
+func (l *Loader) next() string   { return l.File + ".next" }
+func (l *Loader) undone() string { return l.File + ".undone" }
 
 // undoMargin is how much later than birdd BIRD itself undoes a configuration that nobody confirms.
 const undoMargin = 10 * time.Second
 
 // Ensure makes BIRD run the text and the file hold it. A text that BIRD refuses, or that cost every
 // session for as long as Patience, changes neither; the error says why. The latter is not tried again
-// before there is no session to lose, Patience after it was undone.
+// before there has been no session to lose for Patience.
 func (l *Loader) Ensure(ctx context.Context, text Text) (Outcome, error) {
 	outcome, err := l.ensure(ctx, text)
 	if outcome == Failed {
@@ -85,116 +93,128 @@ func (l *Loader) forget() {
 	if l.conn != nil {
 		l.conn.Close()
 	}
-	l.conn, l.loaded, l.trial = nil, nil, nil
+	l.conn, l.loaded, l.trial, l.refused = nil, nil, nil, nil
 }
 
 func (l *Loader) ensure(ctx context.Context, text Text) (Outcome, error) {
-	up, err := l.sessions(ctx)
+	now, err := l.sessions(ctx)
 	if err != nil {
 		return Failed, err
 	}
 	switch {
 	case l.trial != nil && bytes.Equal(text.Conf, l.trial.conf):
-		return l.judge(ctx, up)
+		return l.judge(ctx, now)
 	case l.trial != nil:
 		if err := l.undo(ctx); err != nil {
 			return Failed, err
 		}
-		up = 1 // in a moment
 	case bytes.Equal(text.Conf, l.loaded):
 		return Unchanged, nil
+	case l.refused != nil && bytes.Equal(text.Conf, l.refused.conf):
+		return Unchanged, l.refused.err
 	}
-	if r := l.rejected; r != nil && bytes.Equal(text.Conf, r.conf) && (up > 0 || l.Now().Before(r.until)) {
-		return Refused, l.lost()
+	if l.wasUndone(text) && (now.up > 0 || l.Now().Before(l.settled)) {
+		return Unchanged, l.lost()
 	}
-	return l.load(ctx, text, up)
+	return l.load(ctx, text, now.up > 0 || l.interrupted())
 }
 
-// sessions returns how many of flock's sessions are up, none while BIRD is still changing them. It
-// connects where there is no connection: a broken one means another BIRD.
-func (l *Loader) sessions(ctx context.Context) (int, error) {
+// wasUndone tells whether the text cost every session when it was tried.
+func (l *Loader) wasUndone(text Text) bool {
+	conf, err := os.ReadFile(l.undone())
+	return err == nil && bytes.Equal(conf, text.Conf)
+}
+
+// interrupted tells whether a trial did not come to its end: there were sessions when it began.
+func (l *Loader) interrupted() bool {
+	_, err := os.Stat(l.next())
+	return err == nil
+}
+
+// sessions returns how flock's sessions are. It connects where there is no connection: a broken one means
+// another BIRD.
+func (l *Loader) sessions(ctx context.Context) (sessions, error) {
 	if l.conn != nil {
-		if up, err := established(ctx, l.conn); err == nil {
-			return up, nil
+		if now, err := look(ctx, l.conn); err == nil {
+			return now, nil
 		}
 		l.forget()
 	}
 	conn, err := birdctl.Dial(ctx, l.Socket)
 	if err != nil {
-		return 0, err
+		return sessions{}, err
 	}
-	l.conn = conn
-	return established(ctx, conn)
+	l.conn, l.settled = conn, l.Now().Add(l.Patience)
+	return look(ctx, conn)
 }
 
-func established(ctx context.Context, c *birdctl.Conn) (int, error) {
+// sessions are how many of flock's are up, and whether BIRD is still changing them.
+type sessions struct {
+	up       int
+	changing bool
+}
+
+func look(ctx context.Context, c *birdctl.Conn) (sessions, error) {
 	status, err := c.Status(ctx)
-	if err != nil || status.Reconfiguring {
-		return 0, err
+	if err != nil {
+		return sessions{}, err
 	}
 	protocols, err := c.ShowProtocols(ctx)
 	if err != nil {
-		return 0, err
+		return sessions{}, err
 	}
 	ours := slices.DeleteFunc(protocols, func(p birdctl.Protocol) bool {
 		_, is := v1alpha1.PeerName(p.Name)
 		return !is || !p.Established()
 	})
-	return len(ours), nil
+	return sessions{len(ours), status.Reconfiguring}, nil
 }
 
-// load checks, writes and loads a text that BIRD does not run.
-func (l *Loader) load(ctx context.Context, text Text, up int) (Outcome, error) {
-	before, err := readPrevious(l.File)
-	if err != nil {
-		return Failed, fmt.Errorf("read the configuration before: %w", err)
-	}
-	next := l.File + ".next"
-	if err := stage(next, text.Conf); err != nil {
+// load checks and loads a text that BIRD does not run, on trial where there is a session to lose.
+func (l *Loader) load(ctx context.Context, text Text, up bool) (Outcome, error) {
+	if err := stage(l.next(), text.Conf); err != nil {
 		return Failed, err
 	}
-	if err := l.conn.Check(ctx, next); err != nil {
-		return l.refusal(fmt.Errorf("check configuration: %w", err), os.Remove(next))
+	if err := l.conn.Check(ctx, l.next()); err != nil {
+		return l.refuse(text, errors.Join(fmt.Errorf("check configuration: %w", err), os.Remove(l.next())))
 	}
-	if err := commit(next, l.File); err != nil {
-		return Failed, err
+	if err := l.conn.Configure(ctx, l.next(), l.Patience+undoMargin); err != nil {
+		return l.refuse(text, fmt.Errorf("load configuration: %w", err))
 	}
-	if err := l.conn.Configure(ctx, l.File, l.Patience+undoMargin); err != nil {
-		return l.refusal(fmt.Errorf("load configuration: %w", err), before.restore(l.File))
-	}
-	l.loaded, l.rejected = nil, nil
-	l.trial = &trial{conf: text.Conf, before: before, deadline: l.Now().Add(l.Patience)}
-	if up == 0 || text.Peers == 0 {
+	l.loaded, l.trial = nil, &trial{conf: text.Conf, deadline: l.Now().Add(l.Patience)}
+	if !up || text.Peers == 0 {
 		return l.confirm(ctx) // there is no session to lose, or none is wanted
 	}
-	if up, err = established(ctx, l.conn); err != nil {
+	now, err := look(ctx, l.conn)
+	if err != nil {
 		return Failed, err
 	}
-	return l.judge(ctx, up)
+	return l.judge(ctx, now)
 }
 
-// refusal is Refused if it is BIRD's own, with its words, and Failed if not.
-func (l *Loader) refusal(err, cleanup error) (Outcome, error) {
-	err = errors.Join(err, cleanup)
-	if refused := (*birdctl.Error)(nil); errors.As(err, &refused) && cleanup == nil {
-		return Refused, err
+// refuse is Refused if BIRD itself does, with its words, and Failed if not.
+func (l *Loader) refuse(text Text, err error) (Outcome, error) {
+	if word := (*birdctl.Error)(nil); !errors.As(err, &word) {
+		return Failed, err
 	}
-	return Failed, err
+	l.refused = &refused{text.Conf, err}
+	return Refused, err
 }
 
 // judge confirms the trial when a session is up, and undoes it when none has been for too long.
-func (l *Loader) judge(ctx context.Context, up int) (Outcome, error) {
-	if up > 0 {
+func (l *Loader) judge(ctx context.Context, now sessions) (Outcome, error) {
+	if now.up > 0 && !now.changing {
 		return l.confirm(ctx)
 	}
 	if l.Now().Before(l.trial.deadline) {
 		return Waiting, nil
 	}
-	conf := l.trial.conf
 	if err := l.undo(ctx); err != nil {
 		return Failed, err
 	}
-	l.rejected = &rejected{conf: conf, until: l.Now().Add(l.Patience)}
+	if err := commit(l.next(), l.undone()); err != nil {
+		return Failed, err
+	}
 	return Refused, l.lost()
 }
 
@@ -202,18 +222,23 @@ func (l *Loader) confirm(ctx context.Context) (Outcome, error) {
 	if err := l.conn.Confirm(ctx); err != nil {
 		return Failed, err
 	}
+	if err := commit(l.next(), l.File); err != nil {
+		return Failed, err
+	}
 	l.loaded, l.trial = l.trial.conf, nil
+	if err := os.Remove(l.undone()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Loaded, fmt.Errorf("forget what was undone: %w", err)
+	}
 	return Loaded, nil
 }
 
-// undo returns BIRD and the file to what was before the trial.
+// undo has BIRD run again what proved itself last. BIRD's own undo would not do: what BIRD ran before the trial may
+// have been the same, if an earlier birdd had begun it.
 func (l *Loader) undo(ctx context.Context) error {
-	t := l.trial
-	l.trial = nil
-	if err := errors.Join(l.conn.Undo(ctx), t.before.restore(l.File)); err != nil {
+	l.trial, l.settled = nil, l.Now().Add(l.Patience)
+	if err := l.conn.Configure(ctx, l.File, 0); err != nil {
 		return fmt.Errorf("undo configuration: %w", err)
 	}
-	l.loaded = t.before.text
 	return nil
 }
 
