@@ -78,7 +78,7 @@ func (p *Peer) setDefaults() {
 	}
 }
 
-// defaultFamilies returns nil for an address that does not parse; Validate refuses that one.
+// defaultFamilies returns nil for an address that does not parse; Parse refuses that one.
 func (p *Peer) defaultFamilies() []Family {
 	if p.Address == "" {
 		return []Family{FamilyIPv4, FamilyIPv6}

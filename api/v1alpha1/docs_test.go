@@ -28,7 +28,7 @@ func TestExamplesAreValid(t *testing.T) {
 			t.Errorf("%v\n%s", err, text)
 			continue
 		}
-		if errs := c.Validate(); errs != nil {
+		if errs := problems(c); errs != nil {
 			t.Errorf("%v\n%s", errs.ToAggregate(), text)
 		}
 	}

@@ -15,15 +15,8 @@ import (
 	"flock.fritzlab.net/flock/internal/pool"
 )
 
-// Validate returns everything that is wrong with the NodeConfig, each error with its field and what to
-// write instead; none when [NodeConfig.Parse] succeeds.
-func (c *NodeConfig) Validate() field.ErrorList {
-	_, errs := c.Parse()
-	return errs
-}
-
-// Parse returns what the NodeConfig means, defaults filled in, or everything that is wrong with it. The
-// NodeConfig stays as it is.
+// Parse returns what the NodeConfig means, defaults filled in, or everything that is wrong with it, each error with
+// its field and what to write instead. The NodeConfig stays as it is.
 func (c *NodeConfig) Parse() (*Config, field.ErrorList) {
 	defaulted := *c
 	defaulted.Default()

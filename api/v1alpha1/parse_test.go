@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"flock.fritzlab.net/flock/internal/pool"
 )
@@ -26,6 +27,12 @@ func valid() *NodeConfig {
 			}},
 		},
 	}
+}
+
+// problems returns what is wrong with the NodeConfig.
+func problems(c *NodeConfig) field.ErrorList {
+	_, errs := c.Parse()
+	return errs
 }
 
 func TestDefault(t *testing.T) {
@@ -97,7 +104,7 @@ func TestParseTypes(t *testing.T) {
 	}
 }
 
-func TestValidateNamesTheField(t *testing.T) {
+func TestParseNamesTheField(t *testing.T) {
 	for _, test := range spoilt {
 		t.Run(test.name, func(t *testing.T) { testSpoilt(t, test.spoil, test.want) })
 	}
@@ -112,15 +119,15 @@ func testSpoilt(t *testing.T, spoil func(*NodeConfig), want string) {
 	t.Helper()
 	c := valid()
 	spoil(c)
-	for _, err := range c.Validate() {
+	for _, err := range problems(c) {
 		if strings.HasPrefix(err.Error(), want) {
 			return
 		}
 	}
-	t.Errorf("Validate() = %v, want an error that begins %q", c.Validate().ToAggregate(), want)
+	t.Errorf("Parse() = %v, want an error that begins %q", problems(c).ToAggregate(), want)
 }
 
-func TestValidateReportsEverything(t *testing.T) {
+func TestParseReportsEverything(t *testing.T) {
 	c := valid()
 	c.Spec.MTU = 1
 	c.Spec.Pools[0].CIDR = "x"
@@ -128,16 +135,16 @@ func TestValidateReportsEverything(t *testing.T) {
 	c.Spec.BGP.LocalASN = 0
 	c.Spec.BGP.Peers[0].Address = "z"
 	c.Spec.BGP.Peers[1].Multihop = 1000
-	if errs := c.Validate(); len(errs) < 6 {
-		t.Errorf("Validate() = %v, want at least 6 errors", errs)
+	if errs := problems(c); len(errs) < 6 {
+		t.Errorf("Parse() = %v, want at least 6 errors", errs)
 	}
 }
 
-func TestValidateAcceptsKeywordsAsNames(t *testing.T) {
+func TestParseAcceptsKeywordsAsNames(t *testing.T) {
 	for _, name := range []string{"protocol", "filter", "bgp", "include", "0", "a-b"} {
 		c := valid()
 		c.Spec.BGP.Peers[0].Name = name
-		if errs := c.Validate(); errs != nil {
+		if errs := problems(c); errs != nil {
 			t.Errorf("peer %q: %v", name, errs)
 		}
 	}

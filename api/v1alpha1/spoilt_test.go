@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// spoilt are NodeConfigs with one thing wrong: what to spoil, how one of Validate's errors begins, and
+// spoilt are NodeConfigs with one thing wrong: what to spoil, how one of Parse's errors begins, and
 // what is in the API server's answer; empty where only flock itself finds it.
 var spoilt = []struct {
 	name      string

@@ -24,7 +24,7 @@ type NodeConfigStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Sessions string `json:"sessions,omitempty"`
-	// Pools count the addresses of the node's pools, and of pools that are draining.
+	// Pools count the addresses of the node's pools.
 	// +optional
 	// +listType=map
 	// +listMapKey=cidr
@@ -46,9 +46,8 @@ type NodeConfigStatus struct {
 
 // PoolStatus counts the addresses of one pool.
 type PoolStatus struct {
-	// Name of the pool; empty where the NodeConfig has it no more.
-	// +optional
-	Name string `json:"name,omitempty"`
+	// Name of the pool.
+	Name string `json:"name"`
 	// CIDR of the pool.
 	CIDR string `json:"cidr"`
 	// Allocated addresses belong to an attachment.
