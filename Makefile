@@ -6,6 +6,7 @@ FUZZTIME ?= 20s
 BENCHFLAGS ?=
 # What the cluster is told ("-network ptp", "-nodes 3").
 CLUSTERFLAGS ?=
+CLUSTERTESTFLAGS ?=
 # The tag of the images.
 TAG ?= dev
 
@@ -19,7 +20,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 export CGO_ENABLED := 0
 export GOFLAGS := $(GOFLAGS) -buildvcs=false
 
-.PHONY: help build generate image demo cluster cluster-down test bench lint fuzz clean packages
+.PHONY: help build generate image demo cluster cluster-down test-cluster test bench lint fuzz clean packages
 
 help: ## Print the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -56,6 +57,11 @@ cluster: packages image ## Bring up a Kubernetes cluster with flock on this mach
 
 cluster-down: ## Remove what make cluster brought up
 	@$(GO) build -o bin/cluster ./test/cluster/run && bin/cluster $(CLUSTERFLAGS) down
+
+# Verbose: the measured times are what it prints. CLUSTERTESTFLAGS is "-run TestScale" or "-args -keep".
+test-cluster: export MORE := $(CLUSTER_PACKAGES)
+test-cluster: packages ## Try everything on a cluster of its own; as root
+	$(GO) test -tags cluster -count=1 -timeout 60m -v ./test/cluster/e2e $(CLUSTERTESTFLAGS)
 
 test: export MORE := containerd
 test: packages ## Run every test; as root

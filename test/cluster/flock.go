@@ -11,33 +11,24 @@ import (
 	"path/filepath"
 )
 
-// Release is flock in the form in which it is installed: image archives as "make image" makes them, and the folder of the
-// manifests, deploy/base.
+// Release is flock in the form in which it is installed.
 type Release struct {
-	Images, Base string
+	// Images is the folder of the image archives, as "make image" makes them.
+	Images string
+	// Base is the folder of the manifests, deploy/base. Component, where it is set, is that of a component that changes
+	// them; without one hostPorts work.
+	Base, Component string
 }
-
-var releaseImages = []string{"flock", "bird"}
 
 // InstallFlock loads the release's images into every node, applies its manifests and the nodes' NodeConfigs, and waits
 // until flock runs on every node and the nodes are Ready. Again with another release it is an upgrade: the
 // DaemonSet is rolled. With the same one it changes nothing.
 func (c *Cluster) InstallFlock(ctx context.Context, r Release) error {
-	for _, path := range []*string{&r.Images, &r.Base} { // a node's working directory is another
-		absolute, err := filepath.Abs(*path)
-		if err != nil {
-			return fmt.Errorf("install flock: %w", err)
-		}
-		*path = absolute
-	}
 	tag, err := c.loadRelease(ctx, r)
 	if err != nil {
 		return fmt.Errorf("install flock: %w", err)
 	}
 	if err := c.applyFlock(ctx, r, tag); err != nil {
-		return fmt.Errorf("install flock: %w", err)
-	}
-	if err := c.ForgetPtp(ctx); err != nil {
 		return fmt.Errorf("install flock: %w", err)
 	}
 	if _, err := c.Kubectl(ctx, "rollout", "status", "--timeout=180s", "--namespace=flock-system", "daemonset/flock"); err != nil {
@@ -49,21 +40,26 @@ func (c *Cluster) InstallFlock(ctx context.Context, r Release) error {
 // loadRelease loads the images, and returns a tag that no other content has.
 func (c *Cluster) loadRelease(ctx context.Context, r Release) (string, error) {
 	sum := sha256.New()
-	for _, name := range releaseImages {
-		archive, err := os.ReadFile(filepath.Join(r.Images, name+".tar"))
+	archives := map[string]string{}
+	for _, name := range []string{"flock", "bird"} {
+		archive, err := filepath.Abs(filepath.Join(r.Images, name+".tar")) // a node's working directory is another
 		if err != nil {
 			return "", err
 		}
-		sum.Write(archive)
+		content, err := os.ReadFile(archive)
+		if err != nil {
+			return "", err
+		}
+		sum.Write(content)
+		archives["localhost/flock/"+name] = archive
 	}
 	tag := fmt.Sprintf("%.6x", sum.Sum(nil))
 	return tag, c.eachNode(func(n *Node) error {
-		for _, name := range releaseImages {
-			if err := n.load(ctx, []string{filepath.Join(r.Images, name+".tar")}); err != nil {
+		for image, archive := range archives {
+			if err := n.load(ctx, []string{archive}); err != nil {
 				return err
 			}
-			image := "localhost/flock/" + name + ":"
-			if _, err := n.Run(ctx, "ctr", "--namespace", "k8s.io", "images", "tag", "--force", image+"dev", image+tag); err != nil {
+			if _, err := n.Run(ctx, "ctr", "--namespace", "k8s.io", "images", "tag", "--force", image+":dev", image+":"+tag); err != nil {
 				return err
 			}
 		}
@@ -71,26 +67,52 @@ func (c *Cluster) loadRelease(ctx context.Context, r Release) (string, error) {
 	})
 }
 
-func (c *Cluster) applyFlock(ctx context.Context, r Release, tag string) error {
-	dir := filepath.Join(c.Dir, "flock")
-	base, err := filepath.Rel(dir, r.Base)
-	if err != nil {
-		return err
+// kustomization is the folder of what is applied.
+func (c *Cluster) kustomization() string { return filepath.Join(c.Dir, "flock") }
+
+// writeKustomization writes what makes the release's manifests the cluster's. Kustomize wants relative paths.
+func (c *Cluster) writeKustomization(r Release, tag string) error {
+	dir := c.kustomization()
+	values := map[string]string{"Tag": tag, "Base": r.Base, "Component": r.Component}
+	for _, name := range []string{"Base", "Component"} {
+		if values[name] == "" {
+			continue
+		}
+		absolute, err := filepath.Abs(values[name])
+		if err == nil {
+			values[name], err = filepath.Rel(dir, absolute)
+		}
+		if err != nil {
+			return err
+		}
 	}
+	return errors.Join(os.MkdirAll(dir, 0o755), render(filepath.Join(dir, "kustomization.yaml"), "kustomization.yaml", values))
+}
+
+func (c *Cluster) applyFlock(ctx context.Context, r Release, tag string) error {
 	configs := filepath.Join(c.Dir, "nodeconfigs.yaml")
-	if err := errors.Join(os.MkdirAll(dir, 0o755),
-		render(filepath.Join(dir, "kustomization.yaml"), "kustomization.yaml", map[string]string{"Base": base, "Tag": tag}),
-		render(configs, "nodeconfigs.yaml", map[string]any{"ASN": RouterASN, "Nodes": c.Nodes})); err != nil {
+	if err := errors.Join(
+		c.writeKustomization(r, tag),
+		render(configs, "nodeconfigs.yaml", map[string]any{"ASN": RouterASN, "Nodes": c.Nodes}),
+	); err != nil {
 		return err
 	}
 	for _, command := range [][]string{
-		{"apply", "-k", dir},
+		{"apply", "-k", c.kustomization()},
 		{"wait", "--for=condition=Established", "--timeout=60s", "crd/nodeconfigs.flock.fritzlab.net"},
 		{"apply", "-f", configs},
 	} {
 		if _, err := c.Kubectl(ctx, command...); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// RemoveFlock deletes all that InstallFlock applied.
+func (c *Cluster) RemoveFlock(ctx context.Context) error {
+	if _, err := c.Kubectl(ctx, "delete", "--timeout=120s", "-k", c.kustomization()); err != nil {
+		return fmt.Errorf("remove flock: %w", err)
 	}
 	return nil
 }

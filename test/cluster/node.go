@@ -44,6 +44,9 @@ func (c *Cluster) newNode(number int) *Node {
 	return n
 }
 
+// ContainerdMetrics is where a node's containerd tells its metrics, inside the node.
+const ContainerdMetrics = "127.0.0.1:1338/v1/metrics"
+
 // ASN is the node's AS number.
 func (n *Node) ASN() int { return RouterASN + n.Number }
 

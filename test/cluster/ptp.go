@@ -9,16 +9,20 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 )
 
-// ptpConflist is the reference network's: before flock's by name.
-const ptpConflist = "etc/cni/net.d/00-ptp.conflist"
+// Names of the reference network's conflist: a runtime takes the first of its folder, and flock's is 01-flock.conflist.
+const (
+	BeforeFlock = "00-ptp.conflist"
+	AfterFlock  = "10-ptp.conflist"
+)
 
-// UsePtp makes the reference plugins ptp and host-local the network of every node, dual-stack, and the router's routes
-// to it static. Pods that the nodes have are left alone.
-func (c *Cluster) UsePtp(ctx context.Context) error {
+// UsePtp gives every node the reference plugins ptp and host-local as the conflist of that name, for IPv4 and where
+// wanted IPv6, and the router static routes to their pods. Pods that the nodes have are left alone.
+func (c *Cluster) UsePtp(ctx context.Context, name string, ipv6 bool) error {
 	for _, n := range c.Nodes {
-		if err := n.usePtp(ctx); err != nil {
+		if err := n.usePtp(ctx, name, ipv6); err != nil {
 			return fmt.Errorf("give %s the reference network: %w", n.Name, err)
 		}
 	}
@@ -28,44 +32,70 @@ func (c *Cluster) UsePtp(ctx context.Context) error {
 // ptpPools are what host-local allocates from: not flock's pools.
 func (n *Node) ptpPools() []netip.Prefix {
 	return []netip.Prefix{
-		netip.MustParsePrefix(fmt.Sprintf("2001:db8:244:%d::/64", 200+n.Number)),
 		netip.MustParsePrefix(fmt.Sprintf("10.244.%d.0/24", 200+n.Number)),
+		netip.MustParsePrefix(fmt.Sprintf("2001:db8:244:%d::/64", 200+n.Number)),
 	}
 }
 
-func (n *Node) usePtp(ctx context.Context) error {
+func (n *Node) usePtp(ctx context.Context, name string, ipv6 bool) error {
 	pools := n.ptpPools()
+	if !ipv6 {
+		pools = pools[:1]
+	}
 	for _, p := range pools {
 		_, far := link(n.Number)
 		if _, err := n.cluster.Router.Run(ctx, "ip", "route", "replace", p.String(), "via", pick(far, p.Addr().Is4()).String()); err != nil {
 			return err
 		}
 	}
-	// containerd notices a rename inside the folder.
-	temporary := "/" + ptpConflist + ".new"
+	return n.writeConflist(name, "ptp.conflist", pools)
+}
+
+// UseFlockIPAM gives the node ptp as its main plugin with the addresses of flock's pools, before flock's conflist.
+// [Cluster.ForgetPtp] undoes it.
+func (n *Node) UseFlockIPAM() error { return n.writeConflist(BeforeFlock, "mixed.conflist", nil) }
+
+// writeConflist renders a conflist of the node. containerd notices a rename inside the folder, and no file that comes
+// from another.
+func (n *Node) writeConflist(name, template string, values any) error {
+	path := confDir + name
 	return n.Do(func() error {
-		if err := render(temporary, "ptp.conflist", pools); err != nil {
+		if err := render(path+".new", template, values); err != nil {
 			return err
 		}
-		return os.Rename(temporary, "/"+ptpConflist)
+		return os.Rename(path+".new", path)
 	})
 }
+
+const confDir = "/etc/cni/net.d/"
 
 // ForgetPtp undoes [Cluster.UsePtp]; where it was not done that is no error.
 func (c *Cluster) ForgetPtp(ctx context.Context) error {
 	for _, n := range c.Nodes {
-		err := n.Do(func() error { return os.Remove("/" + ptpConflist) })
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		for _, p := range n.ptpPools() {
-			if err == nil {
-				_, err = c.Router.Run(ctx, "ip", "route", "del", p.String())
-			}
-		}
-		if err != nil {
+		if err := n.forgetPtp(ctx); err != nil {
 			return fmt.Errorf("take the reference network from %s: %w", n.Name, err)
 		}
+	}
+	return nil
+}
+
+func (n *Node) forgetPtp(ctx context.Context) error {
+	err := n.Do(func() error { return errors.Join(remove(confDir+BeforeFlock), remove(confDir+AfterFlock)) })
+	if err != nil {
+		return err
+	}
+	for _, family := range []string{"-4", "-6"} {
+		pools := slices.DeleteFunc(n.ptpPools(), func(p netip.Prefix) bool { return p.Addr().Is4() != (family == "-4") })
+		if _, err := n.cluster.Router.Run(ctx, "ip", family, "route", "flush", pools[0].String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

@@ -65,12 +65,15 @@ func up(ctx context.Context, c *cluster.Cluster, network, images string) error {
 			return err
 		}
 	}
-	var err error
+	err := c.ForgetPtp(ctx)
+	if err != nil {
+		return err
+	}
 	switch network {
 	case "flock":
 		err = c.InstallFlock(ctx, cluster.Release{Images: images, Base: "deploy/base"})
 	case "ptp":
-		err = c.UsePtp(ctx)
+		err = c.UsePtp(ctx, cluster.BeforeFlock, true)
 	default:
 		err = fmt.Errorf("use network %s: say flock or ptp", network)
 	}

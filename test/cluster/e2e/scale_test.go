@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build cluster
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"flock.fritzlab.net/flock/test/cluster"
+)
+
+// perNode is how many pods a node gets at once.
+const perNode = 100
+
+// TestScale makes many pods at once on each node and deletes them at once, with flock and with the reference plugins,
+// which have IPv4 alone. Afterwards the nodes have what they had.
+func TestScale(t *testing.T) {
+	measure := func(name string) measured {
+		s := newSpace(t, name)
+		before := map[*cluster.Node][]string{}
+		for _, n := range site.Nodes {
+			before[n] = inventory(s, n)
+		}
+		m := s.measureScale()
+		for _, n := range site.Nodes {
+			s.wantInventory(n, before[n])
+		}
+		return m
+	}
+	results := map[string]measured{"flock, dual-stack": measure("scale-flock")}
+	must(t, site.UsePtp(t.Context(), cluster.BeforeFlock, false))
+	defer func() { must(t, site.ForgetPtp(t.Context())) }()
+	results["ptp + host-local, IPv4"] = measure("scale-ptp")
+	for name, m := range results {
+		t.Logf("%s: %s", name, m)
+	}
+}
+
+// measured are the times of one round, and what containerd took for CNI for all pods together.
+type measured struct {
+	ready, gone time.Duration
+	add, del    cniTime
+}
+
+// cniTime is how often containerd ran a conflist, and for how long in all.
+type cniTime struct {
+	count int
+	sum   time.Duration
+}
+
+func (c cniTime) String() string {
+	return fmt.Sprintf("%d of %s each", c.count, (c.sum / time.Duration(max(1, c.count))).Round(100*time.Microsecond))
+}
+
+func (m measured) String() string {
+	return fmt.Sprintf("%d pods on %d nodes all Ready after %.1f s, all gone after %.1f s; CNI ADD %s, DEL %s",
+		perNode*len(site.Nodes), len(site.Nodes), m.ready.Seconds(), m.gone.Seconds(), m.add, m.del)
+}
+
+func (s *space) measureScale() (m measured) {
+	add, del := s.cniTime("set_up_pod"), s.cniTime("tear_down_pod")
+	start := time.Now()
+	for _, n := range site.Nodes {
+		for i := range perNode {
+			s.run(fmt.Sprintf("%s-%d", n.Name, i), on(n), unprobed)
+		}
+	}
+	s.within(10*time.Minute, "all pods are Ready", func() error {
+		ready := 0
+		for _, pod := range s.list() {
+			if isReady(&pod) {
+				ready++
+			}
+		}
+		if ready < perNode*len(site.Nodes) {
+			return fmt.Errorf("%d are", ready)
+		}
+		return nil
+	})
+	m.ready = time.Since(start)
+	s.wantDistinct(s.list())
+	start = time.Now()
+	must(s, s.api.Delete().Namespace(s.name).Resource("pods").Do(s.Context()).Error())
+	s.within(10*time.Minute, "all pods are gone", func() error {
+		if left := len(s.list()); left > 0 {
+			return fmt.Errorf("%d are not", left)
+		}
+		return nil
+	})
+	m.gone = time.Since(start)
+	m.add, m.del = s.cniTime("set_up_pod").since(add), s.cniTime("tear_down_pod").since(del)
+	return m
+}
+
+// unprobed takes the probes from a pod: what 200 pods' cost is not the network's.
+func unprobed(p *corev1.Pod) {
+	p.Spec.Containers[0].ReadinessProbe, p.Spec.Containers[0].LivenessProbe = nil, nil
+}
+
+func (s *space) list() []corev1.Pod {
+	s.Helper()
+	pods := &corev1.PodList{}
+	must(s, s.api.Get().Namespace(s.name).Resource("pods").Do(s.Context()).Into(pods))
+	return pods.Items
+}
+
+// wantDistinct wants no address twice.
+func (s *space) wantDistinct(pods []corev1.Pod) {
+	s.Helper()
+	owner := map[corev1.PodIP]metav1.ObjectMeta{}
+	for _, pod := range pods {
+		for _, ip := range pod.Status.PodIPs {
+			if other, taken := owner[ip]; taken {
+				s.Errorf("%s and %s have %s", pod.Name, other.Name, ip.IP)
+			}
+			owner[ip] = pod.ObjectMeta
+		}
+	}
+}
+
+func (c cniTime) since(before cniTime) cniTime {
+	return cniTime{c.count - before.count, c.sum - before.sum}
+}
+
+// cniTime returns what the nodes' containerds have taken for an operation, by their metrics.
+func (s *space) cniTime(operation string) (total cniTime) {
+	s.Helper()
+	const name = "containerd_cri_network_plugin_operations_duration_seconds_seconds_"
+	for _, n := range site.Nodes {
+		metrics, err := request(s.Context(), n.Netns, http.MethodGet, "http://"+cluster.ContainerdMetrics)
+		must(s, err)
+		for line := range strings.Lines(metrics) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "} ")
+			number, _ := strconv.ParseFloat(value, 64)
+			switch key {
+			case name + `count{operation_type="` + operation + `"`:
+				total.count += int(number)
+			case name + `sum{operation_type="` + operation + `"`:
+				total.sum += time.Duration(number * float64(time.Second))
+			}
+		}
+	}
+	return total
+}
