@@ -55,7 +55,9 @@ what it knows.
 Without, the NodeConfig is the file --config, and node.json follows it. While the
 file is missing or wrong, the last node.json stays.
 
-/readyz says what is wrong, /metrics counts; both are served at --listen.
+/readyz says what is wrong, /metrics counts; both are served at --listen. A second
+ipamd ends there, before it takes anything from the first; one whose sockets were
+removed or taken over ends too, to be started again.
 
 At the start and then once every interval the store is compared with the node.
 An attachment is dead when its network namespace is gone and no link of flock's

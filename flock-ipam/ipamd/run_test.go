@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"flock.fritzlab.net/flock/internal/hosttest"
 	"flock.fritzlab.net/flock/internal/nodefile"
 	"flock.fritzlab.net/flock/internal/store"
@@ -280,6 +282,26 @@ func TestDamagedStore(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestEndsThoughStuck: the daemon ends in time while somebody holds the store.
+func TestEndsThoughStuck(t *testing.T) {
+	n := newNode(t)
+	n.put("living", "/run/netns/flt-never-was", "10.0.0.1")
+	lock, err := os.Open(filepath.Join(n.db, "store.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	n.answers("/readyz", "503", "reconcile: not yet")
+	n.end(syscall.SIGTERM)
+	if words := n.daemon.LastWords(); !strings.HasSuffix(words, "ipamd: task reconcile: has not ended") {
+		t.Errorf("it said: %s", words)
+	}
 }
 
 func TestMistakes(t *testing.T) {

@@ -18,22 +18,39 @@ type Task interface {
 	Run(context.Context) error
 }
 
-// Run runs the tasks until the context ends or one of them fails, and returns when all have. The error
-// names the tasks that failed.
+// patience is how long a task may take to end.
+const patience = 1500 * time.Millisecond
+
+// Run runs the tasks until the context ends or one of them fails, and returns when all have, or 1.5 seconds later:
+// the process is to end then, whatever holds a task up. The error names the tasks that failed or did not end.
 func Run(ctx context.Context, tasks ...Task) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	var mu sync.Mutex // of errs
 	errs := make([]error, len(tasks))
-	var wg sync.WaitGroup
+	var running sync.WaitGroup
 	for i, t := range tasks {
-		wg.Go(func() {
+		errs[i] = fmt.Errorf("task %s: has not ended", t.Name())
+		running.Go(func() {
 			defer cancel()
-			if err := t.Run(ctx); err != nil {
-				errs[i] = fmt.Errorf("task %s: %w", t.Name(), err)
+			err := t.Run(ctx)
+			if err != nil {
+				err = fmt.Errorf("task %s: %w", t.Name(), err)
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			errs[i] = err
 		})
 	}
-	wg.Wait()
+	ended := make(chan struct{})
+	go func() { running.Wait(); close(ended) }()
+	<-ctx.Done()
+	select {
+	case <-ended:
+	case <-time.After(patience):
+	}
+	mu.Lock()
+	defer mu.Unlock()
 	return errors.Join(errs...)
 }
 

@@ -32,6 +32,23 @@ func TestRunEndsWithTheContext(t *testing.T) {
 	}
 }
 
+func TestRunLeavesAStuckTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		stuck := make(chan struct{})
+		defer close(stuck)
+		time.AfterFunc(time.Second, cancel)
+		start := time.Now()
+		err := Run(ctx,
+			Func("slow", func(ctx context.Context) error { <-ctx.Done(); time.Sleep(time.Second); return nil }),
+			Func("stuck", func(context.Context) error { <-stuck; return nil }),
+		)
+		if err == nil || err.Error() != "task stuck: has not ended" || time.Since(start) != time.Second+patience {
+			t.Errorf("Run() = %v after %s", err, time.Since(start))
+		}
+	})
+}
+
 // TestLoop fires at times in milliseconds and looks when the function is called.
 func TestLoop(t *testing.T) {
 	for _, test := range []struct {
