@@ -39,21 +39,21 @@ func TestPermissions(t *testing.T) {
 	c := newCluster(t)
 	account := c.ServiceAccount(t, "flock-system", "flock")
 	allowed := []string{
-		"get nodeconfigs.flock.fritzlab.net", "list nodeconfigs.flock.fritzlab.net", "watch nodeconfigs.flock.fritzlab.net",
+		"list nodeconfigs.flock.fritzlab.net", "watch nodeconfigs.flock.fritzlab.net",
 		"patch nodeconfigs.flock.fritzlab.net/status",
 		"list pods", "watch pods",
 		"create events in elsewhere", "patch events in elsewhere",
 		"get nodes", "list nodes", "watch nodes", "patch nodes/status",
-		"get secrets in flock-system", "list secrets in flock-system", "watch secrets in flock-system",
+		"list secrets in flock-system", "watch secrets in flock-system",
 	}
 	refused := []string{
-		"create nodeconfigs.flock.fritzlab.net", "update nodeconfigs.flock.fritzlab.net", "patch nodeconfigs.flock.fritzlab.net",
+		"get nodeconfigs.flock.fritzlab.net", "create nodeconfigs.flock.fritzlab.net", "update nodeconfigs.flock.fritzlab.net", "patch nodeconfigs.flock.fritzlab.net",
 		"delete nodeconfigs.flock.fritzlab.net", "update nodeconfigs.flock.fritzlab.net/status",
 		"get pods", "create pods", "patch pods", "delete pods", "patch pods/status", "get pods/log", "create pods/exec",
 		"create pods/eviction", "create pods/binding",
 		"get events", "list events", "delete events",
 		"patch nodes", "update nodes", "delete nodes", "update nodes/status", "get nodes/proxy",
-		"list secrets", "get secrets in kube-system", "create secrets in flock-system", "patch secrets in flock-system",
+		"list secrets", "get secrets in flock-system", "get secrets in kube-system", "create secrets in flock-system", "patch secrets in flock-system",
 		"delete secrets in flock-system",
 		"get configmaps in flock-system", "get leases.coordination.k8s.io in flock-system",
 		"patch daemonsets.apps in flock-system", "create serviceaccounts/token in flock-system",

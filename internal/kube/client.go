@@ -26,7 +26,6 @@ type (
 	NodeConfigs = gentype.ClientWithList[*v1alpha1.NodeConfig, *v1alpha1.NodeConfigList]
 	Nodes       = gentype.ClientWithList[*corev1.Node, *corev1.NodeList]
 	Pods        = gentype.ClientWithList[*corev1.Pod, *corev1.PodList]
-	Secrets     = gentype.ClientWithList[*corev1.Secret, *corev1.SecretList]
 	Events      = gentype.ClientWithList[*corev1.Event, *corev1.EventList]
 )
 
@@ -120,13 +119,6 @@ func (c *Client) Pods(namespace string) *Pods {
 	return gentype.NewClientWithList("pods", c.core, c.params, namespace,
 		func() *corev1.Pod { return new(corev1.Pod) },
 		func() *corev1.PodList { return new(corev1.PodList) })
-}
-
-// Secrets returns the client of a namespace's Secrets.
-func (c *Client) Secrets(namespace string) *Secrets {
-	return gentype.NewClientWithList("secrets", c.core, c.params, namespace,
-		func() *corev1.Secret { return new(corev1.Secret) },
-		func() *corev1.SecretList { return new(corev1.SecretList) })
 }
 
 // Events returns the client of a namespace's Events.
