@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +17,9 @@ import (
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer cancel()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(25) // a node's memory is worth more than the little time that this takes
+	}
 	if err := newCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "birdd:", err)
 		os.Exit(1)

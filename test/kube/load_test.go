@@ -25,7 +25,7 @@ const (
 // daemons' memory and what they ask of the API server.
 func TestCost(t *testing.T) {
 	api := apiserver.New(t)
-	s := newSite(t, api, options{pool4: "10.244.0.0/22"})
+	s := newSite(t, api, options{pool4: "10.244.0.0/22", ipamd: []string{"--interval", "30s"}})
 	pods := make([]*pod, manyMore)
 	for i := range pods {
 		pods[i] = s.newPod(fmt.Sprintf("web-%d", i), annotations{"anycast": anycastOf(i)})

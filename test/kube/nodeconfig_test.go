@@ -4,6 +4,7 @@ package kube
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -69,10 +70,7 @@ func TestNodeConfigReplaced(t *testing.T) {
 	pool6, pool4 := netip.MustParsePrefix("2001:db8:99::/64"), netip.MustParsePrefix("10.99.0.0/24")
 	s.deleteNodeConfig()
 	s.configure(pool6.String(), pool4.String())
-	ready := s.awaitCondition(v1alpha1.ConditionPoolsReady, metav1.ConditionTrue)
-	if ready.Reason != v1alpha1.ReasonPoolsDraining {
-		t.Errorf("condition %s has the reason %s, want %s", ready.Type, ready.Reason, v1alpha1.ReasonPoolsDraining)
-	}
+	s.awaitDraining()
 	s.awaitCondition(v1alpha1.ConditionReady, metav1.ConditionTrue)
 	fresh := s.attach("fresh", nil)
 	wantOf(t, fresh, pool6, pool4)
@@ -89,6 +87,18 @@ func TestNodeConfigReplaced(t *testing.T) {
 	s.wantReachable(old, fresh, last)
 	wantWhole(t, flows)
 	check(t, errors.Join(s.del(old), s.del(fresh), s.del(last)))
+}
+
+// awaitDraining waits until the status says that pods use addresses of pools that are gone.
+func (s *site) awaitDraining() {
+	s.t.Helper()
+	await(s.t, "pools are draining", func() error {
+		ready := s.awaitCondition(v1alpha1.ConditionPoolsReady, metav1.ConditionTrue)
+		if ready.Reason != v1alpha1.ReasonPoolsDraining {
+			return fmt.Errorf("the reason of %s is %s: %s", ready.Type, ready.Reason, ready.Message)
+		}
+		return nil
+	})
 }
 
 // wantOf wants that the pod's addresses are of the pools.
