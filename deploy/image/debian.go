@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"flock.fritzlab.net/flock/deploy/image/oci"
 )
 
 // birdPackages hold BIRD and all that it loads. When a library goes to another package, closure names the
@@ -28,7 +30,7 @@ var birdPackages = []string{
 
 // packages are Debian packages, unpacked together.
 type packages struct {
-	files tree
+	files oci.Tree
 	// versions lists name=version, separated by spaces.
 	versions string
 }
@@ -47,7 +49,7 @@ func download(names []string) (packages, error) {
 	if err != nil {
 		return packages{}, err
 	}
-	all := packages{files: tree{}}
+	all := packages{files: oci.Tree{}}
 	var versions []string
 	for _, deb := range debs {
 		if err := all.unpack(deb); err != nil {
@@ -112,10 +114,10 @@ func (p packages) take(header *tar.Header, r io.Reader) error {
 	switch header.Typeflag {
 	case tar.TypeReg:
 		content, err := io.ReadAll(r)
-		p.files[name] = entry{mode: fs.FileMode(header.Mode).Perm(), content: content}
+		p.files[name] = oci.Entry{Mode: fs.FileMode(header.Mode).Perm(), Content: content}
 		return err
 	case tar.TypeSymlink:
-		p.files[name] = entry{mode: fs.ModeSymlink | 0o777, target: header.Linkname}
+		p.files[name] = oci.Entry{Mode: fs.ModeSymlink | 0o777, Target: header.Linkname}
 	case tar.TypeLink:
 		p.files[name] = p.files[merged(path.Clean(header.Linkname))]
 	}
@@ -135,11 +137,11 @@ func merged(name string) string {
 }
 
 // closure returns the programs, what they need to run, and the licences of it all.
-func (p packages) closure(programs ...string) (tree, error) {
-	out := tree{}
+func (p packages) closure(programs ...string) (oci.Tree, error) {
+	out := oci.Tree{}
 	for _, dir := range moved {
-		out[dir] = entry{mode: fs.ModeSymlink | 0o777, target: "usr/" + dir}
-		out["usr/"+dir] = entry{mode: fs.ModeDir | 0o755}
+		out[dir] = oci.Entry{Mode: fs.ModeSymlink | 0o777, Target: "usr/" + dir}
+		out["usr/"+dir] = oci.Entry{Mode: fs.ModeDir | 0o755}
 	}
 	for _, program := range programs {
 		if err := p.add(out, program); err != nil {
@@ -155,7 +157,7 @@ func (p packages) closure(programs ...string) (tree, error) {
 }
 
 // add takes a file, what its links lead to, and what it needs.
-func (p packages) add(out tree, name string) error {
+func (p packages) add(out oci.Tree, name string) error {
 	if _, has := out[name]; has {
 		return nil
 	}
@@ -164,14 +166,14 @@ func (p packages) add(out tree, name string) error {
 		return fmt.Errorf("no package has %s", name)
 	}
 	out[name] = e
-	if e.target != "" {
-		target := e.target
+	if e.Target != "" {
+		target := e.Target
 		if !path.IsAbs(target) {
 			target = path.Join(path.Dir(name), target)
 		}
 		return p.add(out, merged(target))
 	}
-	needs, err := p.needs(e.content)
+	needs, err := p.needs(e.Content)
 	if err != nil {
 		return fmt.Errorf("look for what %s needs: %w", name, err)
 	}

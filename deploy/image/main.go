@@ -3,9 +3,6 @@
 // Command image packs flock's programs, and BIRD from Debian's packages, into two OCI image archives:
 // what the Dockerfile builds, for machines without a Docker engine. The same programs and packages give the
 // same digests.
-//
-// An OCI archive is three JSON documents and a tar in a tar, which is less to read than the interface of a
-// library that writes them.
 package main
 
 import (
@@ -15,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"flock.fritzlab.net/flock/deploy/image/oci"
 )
 
 // programs is the order in which "make build" names them.
@@ -47,52 +46,55 @@ func run(bin, out, tag string) error {
 	if err != nil {
 		return err
 	}
-	for _, img := range []image{flock, bird} {
-		file := filepath.Join(out, img.short+".tar")
-		digest, err := img.write(file)
+	for _, img := range []struct {
+		file string
+		oci.Image
+	}{{"flock.tar", flock}, {"bird.tar", bird}} {
+		file := filepath.Join(out, img.file)
+		digest, err := img.Write(file)
 		if err != nil {
-			return fmt.Errorf("write image %s: %w", img.name, err)
+			return fmt.Errorf("write image %s: %w", img.Name, err)
 		}
-		fmt.Println(file, img.name, digest)
+		fmt.Println(file, img.Name, digest)
 	}
 	return nil
 }
 
 // flockImage is flock's programs and nothing else.
-func flockImage(bin, tag string) (image, error) {
-	files := tree{}
+func flockImage(bin, tag string) (oci.Image, error) {
+	files := oci.Tree{}
 	for _, name := range programs {
-		if err := files.copy(binDir+name, filepath.Join(bin, name)); err != nil {
-			return image{}, err
+		if err := files.Copy(binDir+name, filepath.Join(bin, name)); err != nil {
+			return oci.Image{}, err
 		}
 	}
 	// Runtimes tell of network namespaces in /var/run, and the node has them in /run.
-	files["run"] = entry{mode: os.ModeDir | 0o755}
-	files["var/run"] = entry{mode: os.ModeSymlink | 0o777, target: "../run"}
-	return image{
-		short: "flock", name: "localhost/flock/flock:" + tag, arch: runtime.GOARCH, files: files,
-		command:     []string{"flock-installer", "--help"},
-		annotations: map[string]string{"org.opencontainers.image.title": "flock", "org.opencontainers.image.licenses": "Apache-2.0"},
+	files["run"] = oci.Entry{Mode: os.ModeDir | 0o755}
+	files["var/run"] = oci.Entry{Mode: os.ModeSymlink | 0o777, Target: "../run"}
+	return oci.Image{
+		Name: "localhost/flock/flock:" + tag, Arch: runtime.GOARCH, Files: files,
+		Command:     []string{"flock-installer", "--help"},
+		Annotations: map[string]string{"org.opencontainers.image.title": "flock", "org.opencontainers.image.licenses": "Apache-2.0"},
 	}, nil
 }
 
 // birdImage is BIRD with the libraries that it loads, and birdd, which starts and stops it.
-func birdImage(bin, tag string) (image, error) {
+func birdImage(bin, tag string) (oci.Image, error) {
 	debian, err := download(birdPackages)
 	if err != nil {
-		return image{}, err
+		return oci.Image{}, err
 	}
 	files, err := debian.closure("usr/sbin/bird", "usr/sbin/birdc", "usr/sbin/birdcl")
 	if err != nil {
-		return image{}, err
+		return oci.Image{}, err
 	}
-	if err := files.copy(binDir+"birdd", filepath.Join(bin, "birdd")); err != nil {
-		return image{}, err
+	if err := files.Copy(binDir+"birdd", filepath.Join(bin, "birdd")); err != nil {
+		return oci.Image{}, err
 	}
-	return image{
-		short: "bird", name: "localhost/flock/bird:" + tag, arch: runtime.GOARCH, files: files,
-		command: []string{"birdd", "bird", "--help"},
-		annotations: map[string]string{
+	return oci.Image{
+		Name: "localhost/flock/bird:" + tag, Arch: runtime.GOARCH, Files: files,
+		Command: []string{"birdd", "bird", "--help"},
+		Annotations: map[string]string{
 			"org.opencontainers.image.title":    "BIRD for flock",
 			"org.opencontainers.image.licenses": "GPL-2.0-or-later AND Apache-2.0",
 			"org.debian.packages":               debian.versions,

@@ -3,11 +3,9 @@
 package cluster
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -15,8 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"flock.fritzlab.net/flock/test/lab"
 )
@@ -137,26 +133,6 @@ func TestLeft(t *testing.T) {
 	must(t, c.Down(t.Context()))
 	if left, err := c.Left(); len(left) > 0 || err != nil {
 		t.Errorf("Down leaves %q, %v", left, err)
-	}
-}
-
-func TestImage(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "image.tar")
-	must(t, writeImage(path, PodImage, []string{"/testpod", "serve"}, []byte("program")))
-	file, err := os.Open(path)
-	must(t, err)
-	defer file.Close()
-	var names []string
-	for r := tar.NewReader(file); ; {
-		header, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		must(t, err)
-		names = append(names, header.Name)
-	}
-	if diff := cmp.Diff([]string{"config.json", "layer.tar", "manifest.json"}, names); diff != "" {
-		t.Errorf("the archive has (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package oci writes OCI image archives of a single layer. They are three JSON documents and a tar in a tar, which is
+// less to read than the interface of a library that writes them.
+package oci
 
 import (
 	"crypto/sha256"
@@ -10,14 +12,14 @@ import (
 	"strings"
 )
 
-// image is what becomes an archive with a single layer.
-type image struct {
-	// short is the archive's name, name the whole reference with a tag.
-	short, name string
-	arch        string
-	command     []string
-	annotations map[string]string
-	files       tree
+// Image is what becomes an archive.
+type Image struct {
+	// Name is the whole reference with a tag.
+	Name        string
+	Arch        string
+	Command     []string
+	Annotations map[string]string
+	Files       Tree
 }
 
 // The documents of the OCI image specification, v1.1, as far as they are used.
@@ -63,23 +65,23 @@ const (
 	typeLayer    = "application/vnd.oci.image.layer.v1.tar+gzip"
 )
 
-// write makes the archive and returns the image's digest.
-func (i image) write(file string) (string, error) {
-	archive := tree{"oci-layout": {mode: 0o644, content: []byte(`{"imageLayoutVersion":"1.0.0"}`)}}
+// Write makes the archive and returns the image's digest.
+func (i Image) Write(file string) (string, error) {
+	archive := Tree{"oci-layout": {Mode: 0o644, Content: []byte(`{"imageLayoutVersion":"1.0.0"}`)}}
 	desc, err := i.pack(archive)
 	if err != nil {
 		return "", err
 	}
-	_, tag, _ := strings.Cut(i.name, ":")
+	_, tag, _ := strings.Cut(i.Name, ":")
 	desc.Annotations = map[string]string{
-		"io.containerd.image.name":          i.name, // what containerd names it on import
+		"io.containerd.image.name":          i.Name, // what containerd names it on import
 		"org.opencontainers.image.ref.name": tag,
 	}
 	content, err := json.Marshal(index{2, typeIndex, []descriptor{desc}})
 	if err != nil {
 		return "", err
 	}
-	archive["index.json"] = entry{mode: 0o644, content: content}
+	archive["index.json"] = Entry{Mode: 0o644, Content: content}
 	text, err := archive.tar()
 	if err != nil {
 		return "", err
@@ -88,8 +90,8 @@ func (i image) write(file string) (string, error) {
 }
 
 // pack puts the image's blobs into the archive and returns its manifest's descriptor.
-func (i image) pack(archive tree) (descriptor, error) {
-	layer, err := i.files.tar()
+func (i Image) pack(archive Tree) (descriptor, error) {
+	layer, err := i.Files.tar()
 	if err != nil {
 		return descriptor{}, err
 	}
@@ -99,17 +101,17 @@ func (i image) pack(archive tree) (descriptor, error) {
 	}
 	layerDesc := archive.blob(typeLayer, compressed)
 	configDesc, err := archive.document(typeConfig, config{
-		Architecture: i.arch, OS: "linux",
-		Config: process{Env: []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin"}, Cmd: i.command},
+		Architecture: i.Arch, OS: "linux",
+		Config: process{Env: []string{"PATH=/usr/local/bin:/usr/sbin:/usr/bin"}, Cmd: i.Command},
 		RootFS: rootFS{Type: "layers", DiffIDs: []string{digest(layer)}},
 	})
 	if err != nil {
 		return descriptor{}, err
 	}
-	return archive.document(typeManifest, manifest{2, typeManifest, configDesc, []descriptor{layerDesc}, i.annotations})
+	return archive.document(typeManifest, manifest{2, typeManifest, configDesc, []descriptor{layerDesc}, i.Annotations})
 }
 
-func (t tree) document(mediaType string, doc any) (descriptor, error) {
+func (t Tree) document(mediaType string, doc any) (descriptor, error) {
 	content, err := json.Marshal(doc)
 	if err != nil {
 		return descriptor{}, err
@@ -117,9 +119,9 @@ func (t tree) document(mediaType string, doc any) (descriptor, error) {
 	return t.blob(mediaType, content), nil
 }
 
-func (t tree) blob(mediaType string, content []byte) descriptor {
+func (t Tree) blob(mediaType string, content []byte) descriptor {
 	d := descriptor{MediaType: mediaType, Digest: digest(content), Size: len(content)}
-	t["blobs/"+strings.Replace(d.Digest, ":", "/", 1)] = entry{mode: 0o644, content: content}
+	t["blobs/"+strings.Replace(d.Digest, ":", "/", 1)] = Entry{Mode: 0o644, Content: content}
 	return d
 }
 

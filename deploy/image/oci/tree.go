@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package oci
 
 import (
 	"archive/tar"
@@ -14,35 +14,35 @@ import (
 	"slices"
 )
 
-// tree is the content of a layer, by paths without a leading slash. Folders above its entries need not be in
+// Tree is the content of a layer, by paths without a leading slash. Folders above its entries need not be in
 // it.
-type tree map[string]entry
+type Tree map[string]Entry
 
-// entry is a file, a folder or a symbolic link to target.
-type entry struct {
-	mode    fs.FileMode
-	content []byte
-	target  string
+// Entry is a file, a folder or a symbolic link to Target.
+type Entry struct {
+	Mode    fs.FileMode
+	Content []byte
+	Target  string
 }
 
-// copy takes an executable from this machine.
-func (t tree) copy(name, from string) error {
+// Copy takes an executable from this machine.
+func (t Tree) Copy(name, from string) error {
 	content, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	t[name] = entry{mode: 0o755, content: content}
+	t[name] = Entry{Mode: 0o755, Content: content}
 	return nil
 }
 
 // tar returns the tree as a tar in the order of the names, and with nothing in it that another run or
 // another user would make different.
-func (t tree) tar() ([]byte, error) {
+func (t Tree) tar() ([]byte, error) {
 	whole := maps.Clone(t)
 	for name := range t {
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
 			if _, is := whole[dir]; !is {
-				whole[dir] = entry{mode: fs.ModeDir | 0o755}
+				whole[dir] = Entry{Mode: fs.ModeDir | 0o755}
 			}
 		}
 	}
@@ -50,8 +50,8 @@ func (t tree) tar() ([]byte, error) {
 	w := tar.NewWriter(&out)
 	for _, name := range slices.Sorted(maps.Keys(whole)) {
 		e := whole[name]
-		header := &tar.Header{Name: name, Mode: int64(e.mode.Perm()), Size: int64(len(e.content)), Linkname: e.target, Typeflag: tar.TypeReg}
-		switch e.mode.Type() {
+		header := &tar.Header{Name: name, Mode: int64(e.Mode.Perm()), Size: int64(len(e.Content)), Linkname: e.Target, Typeflag: tar.TypeReg}
+		switch e.Mode.Type() {
 		case fs.ModeDir:
 			header.Name, header.Typeflag = name+"/", tar.TypeDir
 		case fs.ModeSymlink:
@@ -60,7 +60,7 @@ func (t tree) tar() ([]byte, error) {
 		if err := w.WriteHeader(header); err != nil {
 			return nil, err
 		}
-		if _, err := w.Write(e.content); err != nil {
+		if _, err := w.Write(e.Content); err != nil {
 			return nil, err
 		}
 	}
