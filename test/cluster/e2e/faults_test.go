@@ -22,7 +22,7 @@ func TestFaults(t *testing.T) {
 	before := map[*cluster.Node][]string{}
 	for _, n := range site.Nodes {
 		before[n] = inventory(s, n)
-		s.run(n.Name, on(n))
+		s.run(n.Name, on(n), annotated("anycast", fmt.Sprintf("2001:db8:a::%d,10.98.0.%[1]d", n.Number)))
 	}
 	s.run("client", on(site.Nodes[0]))
 	pods := s.ready("client", "node1", "node2")

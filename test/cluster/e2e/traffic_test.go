@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -25,13 +26,17 @@ type traffic struct {
 	router []*flow.Flow
 }
 
-// startTraffic starts flows to all addresses of the pods.
+// startTraffic starts flows to all addresses of the pods, and to their anycast addresses, once the router has the ways.
 func (s *space) startTraffic(client *corev1.Pod, to ...*corev1.Pod) *traffic {
 	s.Helper()
 	t := &traffic{space: s, client: addresses(client)[0]}
 	for _, pod := range to {
-		s.startFlows(t.client, addresses(pod)...)
-		for _, a := range at(udpPort, addresses(pod)...) {
+		all := append(addresses(pod), anycast(pod)...)
+		for _, a := range all {
+			s.ping(a)
+		}
+		s.startFlows(t.client, all...)
+		for _, a := range at(udpPort, all...) {
 			must(s, site.Router.Netns.Do(func() error {
 				f, err := flow.Start(a)
 				t.router = append(t.router, f)
@@ -40,6 +45,15 @@ func (s *space) startTraffic(client *corev1.Pod, to ...*corev1.Pod) *traffic {
 		}
 	}
 	return t
+}
+
+// anycast returns the addresses of the pod's annotation.
+func anycast(pod *corev1.Pod) []netip.Addr {
+	var all []netip.Addr
+	for _, a := range strings.FieldsFunc(pod.Annotations["flock.fritzlab.net/anycast"], func(r rune) bool { return r == ',' }) {
+		all = append(all, netip.MustParseAddr(a))
+	}
+	return all
 }
 
 // wantWhole stops the flows, and wants that nothing was lost.
