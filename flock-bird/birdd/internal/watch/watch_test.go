@@ -39,6 +39,43 @@ func ip(t *testing.T, n *lab.Netns, args string) {
 	must(t, err)
 }
 
+// TestLostNews has more happen than the socket's buffer holds: what may have been missed is told of, and the routes
+// that came meanwhile are known.
+func TestLostNews(t *testing.T) {
+	n := newNetns(t)
+	var w *Watcher
+	must(t, n.Do(func() (err error) { w, err = Open(rtnl.TableAnnounce); return err }))
+	must(t, w.socket.SetReceiveBufferSize(1, true))
+	told := make(chan string, 100)
+	w.Summary, w.Address, w.Death = func() { told <- "summary" }, func() { told <- "address" }, func() { told <- "death" }
+	_, err := n.Run(t.Context(), "sh", "-c", "{ seq -f 'route add 10.1.0.%g dev eth0 table 7273' 250; echo route add 10.1.1.1 dev pod table 7273; } | ip -batch -")
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- w.Run(ctx) }()
+	want := func(what string) {
+		t.Helper()
+		select {
+		case got := <-told:
+			if got != what {
+				t.Errorf("it told of %s, want %s", got, what)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%s: not told", what)
+		}
+	}
+	for _, what := range []string{"summary", "address", "death"} {
+		want(what)
+	}
+	must(t, w.socket.SetReceiveBufferSize(receiveBuffer, true))
+	ip(t, n, "addr add 10.9.0.1/32 dev lo") // by then the list is read
+	want("address")
+	ip(t, n, "link del pod")
+	want("death")
+	cancel()
+	must(t, <-ended)
+}
+
 // step is a command of ip(8) and what it makes the watcher tell of.
 type step struct{ do, want string }
 
@@ -131,7 +168,7 @@ func TestDeath(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	n := newNetns(t)
-	for _, add := range []string{"addr add 192.0.2.9/24 dev eth0", "-6 addr add 2001:db8:9::1/64 dev eth0 nodad", "addr add 10.1.0.1/32 dev pod"} {
+	for _, add := range []string{"addr add 192.0.2.9/24 dev eth0", "-6 addr add 2001:db8:9::1/64 dev eth0 nodad", "addr add 10.1.0.1/32 dev pod", "addr add 192.0.2.1/32 dev lo"} {
 		ip(t, n, add)
 	}
 	var handle *netlink.Handle
@@ -139,9 +176,25 @@ func TestAddresses(t *testing.T) {
 	defer handle.Close()
 	own, err := Addresses(handle)
 	must(t, err)
-	for addr, want := range map[string]bool{"192.0.2.9": true, "2001:db8:9::1": true, "10.1.0.1": false} {
+	for addr, want := range map[string]bool{"192.0.2.9": true, "2001:db8:9::1": true, "10.1.0.1": false, "192.0.2.1": false} {
 		if got := slices.Contains(own, netip.MustParseAddr(addr)); got != want {
 			t.Errorf("%s among %v: %v, want %v", addr, own, got, want)
+		}
+	}
+}
+
+func TestHasNeighbours(t *testing.T) {
+	for _, test := range []struct {
+		link netlink.Link
+		want bool
+	}{
+		{&netlink.Device{}, true},
+		{&netlink.Bridge{}, true},
+		{&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Group: rtnl.LinkGroup}}, false},
+		{&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "kube-ipvs0"}}, false},
+	} {
+		if got := hasNeighbours(test.link); got != test.want {
+			t.Errorf("a %s link of group %d: %v, want %v", test.link.Type(), test.link.Attrs().Group, got, test.want)
 		}
 	}
 }
