@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +99,18 @@ func (s *site) askBird() (bool, error) {
 	return !recovers && slices.ContainsFunc(protocols, birdctl.Protocol.Established), err
 }
 
+// wantBird waits until the session is up and BIRD through with any recovery.
+func (s *site) wantBird() {
+	s.Helper()
+	s.eventually("BIRD is up again", func() error {
+		up, err := s.askBird()
+		if err == nil && !up {
+			err = errNotExpected
+		}
+		return err
+	})
+}
+
 func TestContainerRestarts(t *testing.T) {
 	for _, sig := range []os.Signal{unix.SIGTERM, unix.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -109,13 +124,7 @@ func TestContainerRestarts(t *testing.T) {
 					t.Error("BIRD runs on")
 				}
 				s.contained = s.startContained()
-				s.eventually("BIRD is up again", func() error {
-					up, err := s.askBird()
-					if err == nil && !up {
-						err = errNotExpected
-					}
-					return err
-				})
+				s.wantBird()
 			}
 			s.wantProblem("", "")
 			s.wantRoutes(r.Netns, "main", pool6AtRouter)
@@ -132,4 +141,39 @@ func TestContainerRestarts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStuckBird: a BIRD that answers nothing is killed in time, however often the container is told to end, and the router
+// takes it for a restart.
+func TestStuckBird(t *testing.T) {
+	s, r, _ := newContainedSite(t)
+	deleted := s.watchDeletes(r.Netns)
+	must(t, unix.Kill(child(t, s.contained.PID()), unix.SIGSTOP))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	must(t, unix.Kill(s.contained.PID(), unix.SIGTERM))
+	must(t, s.contained.End(ctx, unix.SIGTERM))
+	s.contained = s.startContained()
+	s.wantBird()
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	if lost := deleted(); len(lost) > 0 {
+		t.Errorf("the router lost %v", lost)
+	}
+}
+
+// child returns the process that another has started.
+func child(t *testing.T, parent int) int {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/status")
+	must(t, err)
+	for _, file := range all {
+		text, _ := os.ReadFile(file) // it may have ended
+		if strings.Contains(string(text), fmt.Sprintf("\nPPid:\t%d\n", parent)) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			must(t, err)
+			return pid
+		}
+	}
+	t.Fatalf("process %d has no child", parent)
+	return 0
 }

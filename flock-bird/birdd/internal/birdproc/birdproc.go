@@ -26,7 +26,7 @@ import (
 const marker = "bird.ran"
 
 // restartPatience is how long BIRD may take to leave for a graceful restart; it takes some milliseconds.
-const restartPatience = 3 * time.Second
+const restartPatience = 1500 * time.Millisecond
 
 // Options say what to run.
 type Options struct {
