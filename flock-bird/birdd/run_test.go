@@ -15,8 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"flock.fritzlab.net/flock/internal/birdctl"
-	"flock.fritzlab.net/flock/internal/hint"
-	"flock.fritzlab.net/flock/plugins/cni"
 )
 
 // spec6 is an IPv6-only NodeConfig with one peer.
@@ -200,16 +198,6 @@ func TestDeletedSummaryComesBack(t *testing.T) {
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 }
 
-func TestHintBringsAComparison(t *testing.T) {
-	s, _ := newSite6(t)
-	// The second time nothing of the start can be the reason.
-	for range 2 {
-		s.ip("-6 route add 2001:db8:1::7 dev pod table 7273 proto 73 metric 16")
-		hint.Send(s.dir, hint.Hint{Attachment: cni.Attachment{Network: "flock", ContainerID: "c", IfName: "eth0"}})
-		s.wantRoutes(s.node, "7273", pool6Announce)
-	}
-}
-
 func TestBirddMayDie(t *testing.T) {
 	for _, sig := range []os.Signal{unix.SIGKILL, unix.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -256,6 +244,33 @@ func TestBirdMayDie(t *testing.T) {
 	if lost := deleted(); len(lost) > 0 {
 		t.Errorf("the router lost %v", lost)
 	}
+}
+
+// TestSecondBirdd: one that is started too many takes nothing from the first.
+func TestSecondBirdd(t *testing.T) {
+	s := newSite(t, 1)
+	s.ip("link set lo up")
+	s.configure(spec6)
+	s.startBirdd("--listen", "127.0.0.1:7273")
+	s.wantProblem("BIRD", "connect to BIRD")
+	_, err := s.node.Run(t.Context(), os.Args[0], "run", "--config", s.path("config/nodeconfig.yaml"), "--bird-conf", s.path("bird.conf"),
+		"--state-dir", s.dir, "--listen", "127.0.0.1:7273")
+	if err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("the second ended with %v", err)
+	}
+	if problems := s.status().Problems; len(problems) != 1 {
+		t.Errorf("the first's problems are %v", problems)
+	}
+}
+
+// TestMissingBirdConf: BIRD, which may be waiting for the file, gets one to start with.
+func TestMissingBirdConf(t *testing.T) {
+	s, r := newSite6(t)
+	must(t, s.bird.End(t.Context(), unix.SIGKILL))
+	must(t, os.Remove(s.path("bird.conf")))
+	s.startBird()
+	s.wantEstablished(s.bird, 1)
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 }
 
 // TestDeadPeerHoldsNothingBack: BIRD starts again while one of its peers is gone.

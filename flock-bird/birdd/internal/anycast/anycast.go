@@ -31,7 +31,7 @@ import (
 )
 
 // The rhythm of the comparisons of everything: every interval, at once when something was missed, and never
-// two within rest.
+// two within rest; after an error within rest, and later and later while it lasts.
 const (
 	interval = 30 * time.Second
 	rest     = time.Second
@@ -48,8 +48,8 @@ type Options struct {
 	Log  *slog.Logger
 	// Problem is told what is wrong, and nil when everything was compared and is right.
 	Problem func(error)
-	// Changed is told that [Keeper.Snapshot] may return something new.
-	Changed func()
+	// Changed is told that [Keeper.Snapshot] may return something new, Alive that the keeper works.
+	Changed, Alive func()
 }
 
 // Keeper is the task that keeps the announcements of anycast addresses right.
@@ -110,9 +110,11 @@ func (k *Keeper) Run(ctx context.Context) error {
 // work does what there is to do, one thing after another.
 func (k *Keeper) work(ctx context.Context) {
 	var compared time.Time
+	again := rest             // after an error
 	timer := time.NewTimer(0) // of the next comparison
 	defer timer.Stop()
 	for {
+		k.Alive()
 		select {
 		case <-ctx.Done():
 			return
@@ -129,11 +131,13 @@ func (k *Keeper) work(ctx context.Context) {
 		compared = time.Now()
 		k.Problem(err)
 		k.Changed()
-		next := interval
-		if err != nil {
-			next = rest
+		if err == nil {
+			timer.Reset(interval)
+			again = rest
+			continue
 		}
-		timer.Reset(next)
+		timer.Reset(again)
+		again = min(2*again, interval)
 	}
 }
 

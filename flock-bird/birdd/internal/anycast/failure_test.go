@@ -55,7 +55,7 @@ func keep(kubeconfig, node, dir string) error {
 	go pods.Run(nil)
 	return anycast.New(anycast.Options{
 		Conn: conn, Store: store.Store{Dir: dir}, Pods: pods, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Problem: func(error) {}, Changed: func() {},
+		Problem: func(error) {}, Changed: func() {}, Alive: func() {},
 	}).Run(context.Background())
 }
 

@@ -158,7 +158,7 @@ func (s *site) start() (k *anycast.Keeper, stop func()) {
 	}
 	k = anycast.New(anycast.Options{
 		Conn: s.conn, Store: s.store, Pods: pods, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Problem: problem, Changed: func() {},
+		Problem: problem, Changed: func() {}, Alive: func() {},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)

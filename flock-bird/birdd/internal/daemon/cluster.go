@@ -15,6 +15,7 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/secret"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
+	"flock.fritzlab.net/flock/internal/hint"
 	"flock.fritzlab.net/flock/internal/kube"
 	"flock.fritzlab.net/flock/internal/rebuild"
 	"flock.fritzlab.net/flock/internal/rtnl"
@@ -56,7 +57,7 @@ func (d *daemon) join(conn *rtnl.Conn) ([]task.Task, error) {
 		available: availability.New(o.Client, o.Node, o.UnavailableAfter, reporter(areaNode)),
 		anycast: anycast.New(anycast.Options{
 			Conn: conn, Store: rebuild.Store(d.StateDir), Pods: pods, Log: d.Log,
-			Problem: reporter(areaAnycast), Changed: d.looks.Fire,
+			Problem: reporter(areaAnycast), Changed: d.looks.Fire, Alive: d.health.Loop("anycast", loopLimit),
 		}),
 	}
 	// A pod that comes to a Node which was made anew is to find the condition there. Nothing else tells of
@@ -69,17 +70,37 @@ func (d *daemon) join(conn *rtnl.Conn) ([]task.Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	hints, err := hint.Listen(d.StateDir)
+	if err != nil {
+		return nil, err
+	}
 	secrets := secret.NewReader(o.Client, o.SecretNamespace, d.speaker.changed)
 	d.cluster, d.source, d.speaker.passwords = c, c.object, secrets
 	return []task.Task{
 		task.Func("source", func(ctx context.Context) error { return c.object.Run(ctx, d.sourced.Fire) }),
 		task.Func("pods", func(ctx context.Context) error { pods.RunWithContext(ctx); return nil }),
+		task.Func("hints", func(ctx context.Context) error { return c.takeHints(ctx, hints) }),
 		secrets, c.status, c.available, c.anycast,
 	}, nil
 }
 
-// maxAnycast is how many anycast addresses a NodeConfig's status may list.
-const maxAnycast = 1024
+// takeHints hands on which attachments have come or gone.
+func (c *cluster) takeHints(ctx context.Context, hints *hint.Listener) error {
+	defer context.AfterFunc(ctx, func() { hints.Close() })()
+	for {
+		hint, err := hints.Receive()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		c.anycast.Attachment(hint.Attachment)
+	}
+}
+
+// How many anycast addresses a NodeConfig's status may list, and how many pods of each.
+const maxAnycast, maxPods = 1024, 256
 
 // publish tells the API server what was seen.
 func (c *cluster) publish(seen verdict.Seen) {
@@ -90,13 +111,34 @@ func (c *cluster) publish(seen verdict.Seen) {
 	if nodeConfig == nil {
 		return
 	}
-	status := v1alpha1.NodeConfigStatus{Anycast: c.anycast.Snapshot()}
-	status.Anycast = status.Anycast[:min(len(status.Anycast), maxAnycast)]
+	status := v1alpha1.NodeConfigStatus{Anycast: bounded(c.anycast.Snapshot())}
 	if nodeConfig.Spec.BGP != nil { // without BGP ipamd alone says how the node is
 		poolsReady := meta.FindStatusCondition(nodeConfig.Status.Conditions, v1alpha1.ConditionPoolsReady)
 		status.Conditions = verdict.Conditions(seen, poolsReady)
 		status.Peers = verdict.Peers(seen)
+		keepSince(status.Peers, nodeConfig.Status.Peers)
 		status.Sessions = v1alpha1.Sessions(status.Peers)
 	}
 	c.status.Set(nodeConfig, status)
+}
+
+// bounded returns as much as the API server takes.
+func bounded(all []v1alpha1.AnycastStatus) []v1alpha1.AnycastStatus {
+	all = all[:min(len(all), maxAnycast)]
+	for i, a := range all {
+		all[i].Pods = a.Pods[:min(len(a.Pods), maxPods)]
+	}
+	return all
+}
+
+// keepSince keeps the time of a state that only seems to have moved: BIRD reckons it anew from two clocks each time
+// that it is asked.
+func keepSince(now, before []v1alpha1.PeerStatus) {
+	for i, p := range now {
+		for _, b := range before {
+			if b.Name == p.Name && b.State == p.State && b.Since != nil && p.Since != nil && p.Since.Sub(b.Since.Time).Abs() <= time.Second {
+				now[i].Since = b.Since
+			}
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -28,7 +29,6 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/watch"
 	"flock.fritzlab.net/flock/internal/health"
-	"flock.fritzlab.net/flock/internal/hint"
 	"flock.fritzlab.net/flock/internal/rebuild"
 	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/internal/task"
@@ -89,6 +89,10 @@ type current struct {
 
 // Run works until the context ends, and then leaves everything as it is.
 func Run(ctx context.Context, o Options) error {
+	listener, err := listen(ctx, o.Listen) // before a birdd that runs already loses anything to this one
+	if err != nil {
+		return err
+	}
 	if err := prepare(o); err != nil {
 		return err
 	}
@@ -103,15 +107,33 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer conn.Close()
 	d := newDaemon(o, handle)
-	tasks, err := d.tasks(ctx, conn)
+	tasks, err := d.tasks(conn)
 	if err != nil {
 		return err
+	}
+	if listener != nil {
+		tasks = append(tasks, d.serve(listener))
 	}
 	if d.cluster == nil {
 		d.takeConfig() // so that no other task begins with nothing to do
 	}
 	o.Log.Info("birdd runs", "birdConf", o.BirdConf, "stateDir", o.StateDir, "table", o.Table)
 	return task.Run(ctx, tasks...)
+}
+
+// listen returns nil for no address.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	return health.Listen(ctx, address)
+}
+
+// serve answers health checks and shows the metrics.
+func (d *daemon) serve(listener net.Listener) task.Task {
+	registry := health.NewRegistry()
+	registry.MustRegister(d.metrics)
+	return task.Func("health", func(ctx context.Context) error { return d.health.Serve(ctx, listener, registry) })
 }
 
 // prepare makes the folders, and gives BIRD something to start with.
@@ -125,11 +147,16 @@ func prepare(o Options) error {
 	if err := os.MkdirAll(filepath.Dir(o.BirdConf), 0o755); err != nil {
 		return fmt.Errorf("make BIRD's folder: %w", err)
 	}
-	_, err := os.Stat(o.BirdConf)
+	return bootstrap(o.BirdConf)
+}
+
+// bootstrap makes bird.conf if it is missing: BIRD does not start without one.
+func bootstrap(file string) error {
+	_, err := os.Stat(file)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return reload.Write(o.BirdConf, birdconf.Bootstrap)
+	return reload.Write(file, birdconf.Bootstrap)
 }
 
 func newDaemon(o Options, handle *netlink.Handle) *daemon {
@@ -150,7 +177,7 @@ func newDaemon(o Options, handle *netlink.Handle) *daemon {
 }
 
 // tasks opens what can fail for good before anything runs.
-func (d *daemon) tasks(ctx context.Context, conn *rtnl.Conn) ([]task.Task, error) {
+func (d *daemon) tasks(conn *rtnl.Conn) ([]task.Task, error) {
 	tasks, err := d.sourceTasks(conn)
 	if err != nil {
 		return nil, err
@@ -160,31 +187,17 @@ func (d *daemon) tasks(ctx context.Context, conn *rtnl.Conn) ([]task.Task, error
 		return nil, err
 	}
 	kernel.Summary, kernel.Address, kernel.Death = d.summaries.Fire, d.speaker.changed, d.deaths.Fire
-	hints, err := hint.Listen(d.StateDir)
-	if err != nil {
-		return nil, err
-	}
 	keeper := summary.NewKeeper(conn, rebuild.Store(d.StateDir))
 	tasks = append(tasks,
 		task.Func("config", d.keepConfig),
 		task.Func("kernel", kernel.Run),
-		task.Func("hints", func(ctx context.Context) error { return d.takeHints(ctx, hints) }),
 		task.Func("summaries", func(ctx context.Context) error { return d.keepSummaries(ctx, keeper) }),
 		task.Func("look", d.keepLooking),
 	)
 	if d.BirdConf != "" {
 		tasks = append(tasks, d.speaker, task.Func("deaths", d.answerDeaths))
 	}
-	if d.Listen == "" {
-		return tasks, nil
-	}
-	listener, err := health.Listen(ctx, d.Listen)
-	if err != nil {
-		return nil, err
-	}
-	registry := health.NewRegistry()
-	registry.MustRegister(d.metrics)
-	return append(tasks, task.Func("health", func(ctx context.Context) error { return d.health.Serve(ctx, listener, registry) })), nil
+	return tasks, nil
 }
 
 // sourceTasks opens where the NodeConfig and the passwords are, and returns what follows them.

@@ -90,6 +90,9 @@ func (s *speaker) keep(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, birdPatience)
 	defer cancel()
 	outcome, err := s.loader.Ensure(ctx, s.text)
+	if outcome == reload.Failed { // BIRD may be waiting for somebody to put the file back
+		err = errors.Join(err, bootstrap(s.loader.File))
+	}
 	if s.spoken.Swap(s.textOf) != s.textOf {
 		defer s.first()
 	}

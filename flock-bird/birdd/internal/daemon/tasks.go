@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
@@ -13,7 +14,6 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
-	"flock.fritzlab.net/flock/internal/hint"
 	"flock.fritzlab.net/flock/internal/task"
 )
 
@@ -43,6 +43,9 @@ func (d *daemon) takeConfig() {
 	before := d.config.Load().config
 	config, err := d.source.Read()
 	switch {
+	case err == nil && reflect.DeepEqual(config, before):
+		d.config.Store(&current{before, nil})
+		d.speaker.changed() // a file with a password may be what was told of
 	case err == nil:
 		d.config.Store(&current{config, nil})
 		d.summaries.Fire()
@@ -90,24 +93,6 @@ func (d *daemon) applySummaries(keeper *summary.Keeper, config *v1alpha1.Config)
 	done, err := keeper.Extend(want)
 	d.speaker.take(config)
 	return done, err
-}
-
-// takeHints compares when an attachment has come or gone, rather than at the next interval.
-func (d *daemon) takeHints(ctx context.Context, hints *hint.Listener) error {
-	defer context.AfterFunc(ctx, func() { hints.Close() })()
-	for {
-		hint, err := hints.Receive()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		d.summaries.Fire()
-		if d.cluster != nil {
-			d.cluster.anycast.Attachment(hint.Attachment)
-		}
-	}
 }
 
 func (d *daemon) keepLooking(ctx context.Context) error {

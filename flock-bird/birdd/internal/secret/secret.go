@@ -41,7 +41,7 @@ type Reader struct {
 	changed   func()
 
 	mu       sync.Mutex
-	ctx      context.Context // nil before Run and after it
+	ctx      context.Context // that of Run, nil before it
 	followed map[string]*followed
 }
 
