@@ -93,6 +93,26 @@ func TestStartWithoutTheServer(t *testing.T) {
 	}
 }
 
+// TestWithoutTheCRD: the daemon waits for it, and goes on with the rest.
+func TestWithoutTheCRD(t *testing.T) {
+	m := newMember(t, apiserver.New(t))
+	m.api.Kubectl(t, "delete", "crd", "nodeconfigs.flock.fritzlab.net")
+	m.join("--config-wait", "100ms")
+	m.answers("/readyz", "503", "watch of NodeConfigs: ", "could not find the requested resource")
+	m.eventually("the pods are known", func() error {
+		answer, err := m.get("/readyz")
+		if err == nil && strings.Contains(answer, "watch of pods") {
+			err = errors.New(answer)
+		}
+		return err
+	})
+	m.api.Kubectl(t, "create", "-f", "../../deploy/base/nodeconfigs.flock.fritzlab.net.yaml")
+	m.api.Kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+	m.configure(onePool)
+	m.answers("/readyz", "200")
+	m.says("Ready=True")
+}
+
 // TestRestarts: ADDs that need the daemon succeed while it is killed and started again and again, and nobody loses or
 // shares an address.
 func TestRestarts(t *testing.T) {

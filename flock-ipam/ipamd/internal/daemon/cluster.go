@@ -92,9 +92,8 @@ func (d *daemon) clusterTasks(ctx context.Context) (tasks []task.Task, stop func
 		task.Func("reports", func(ctx context.Context) error { return receive(ctx, open.reports, complainer) }),
 		open.guard,
 		task.Func("store", func(ctx context.Context) error { return open.store.Run(ctx, m.observe.Fire) }),
-		task.Func(areaPods, watching(m.podInformer)),
-		task.Func(areaNodeConfigs, watching(m.follower.NodeConfigs)),
-		task.Func("sync", m.syncing),
+		m.watching(areaPods, m.podInformer, m.pods.Synced),
+		m.watching(areaNodeConfigs, m.follower.NodeConfigs, m.follower.NodeConfigs.HasSynced),
 		task.Func("usage", m.observing),
 		m.follower,
 		m.status,
@@ -150,8 +149,6 @@ func (m *member) watch(complainer *complain.Complainer) error {
 	if _, err := m.podInformer.AddEventHandler(complainer); err != nil {
 		return fmt.Errorf("watch pods: %w", err)
 	}
-	m.reportErrors(m.podInformer, areaPods)
-	m.reportErrors(m.follower.NodeConfigs, areaNodeConfigs)
 	contact := metrics.NewCluster(m.registry, map[string]func() bool{
 		"pods": m.pods.Synced, "nodeconfigs": m.follower.NodeConfigs.HasSynced,
 	}, m.pods.Len)

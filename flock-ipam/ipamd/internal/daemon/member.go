@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/tools/cache"
@@ -18,16 +19,9 @@ import (
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-func watching(informer cache.SharedIndexInformer) func(context.Context) error {
-	return func(ctx context.Context) error {
-		informer.RunWithContext(ctx)
-		return nil
-	}
-}
-
-// reportErrors tells why an informer has not synced. Once it has, it serves from memory, and that the API server
-// is away is another matter.
-func (m *member) reportErrors(informer cache.SharedIndexInformer, area string) {
+// watching returns the task that runs an informer. Until all that there was has been told of, its area says why not;
+// afterwards it serves from memory, and that the API server is away is another matter.
+func (m *member) watching(area string, informer cache.SharedIndexInformer, synced func() bool) task.Task {
 	// It fails only on an informer that runs already.
 	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
 		if informer.HasSynced() || ctx.Err() != nil {
@@ -36,20 +30,18 @@ func (m *member) reportErrors(informer cache.SharedIndexInformer, area string) {
 		}
 		m.health.Set(area, err)
 	})
-}
-
-// syncing tells when the informers have told of all that there was.
-func (m *member) syncing(ctx context.Context) error {
-	if cache.WaitForCacheSync(ctx.Done(), m.follower.NodeConfigs.HasSynced) {
-		m.health.Set(areaNodeConfigs, nil)
-	}
-	if cache.WaitForCacheSync(ctx.Done(), m.pods.Synced) {
-		m.health.Set(areaPods, nil)
-		m.Log.Info("the node's pods are known", "pods", m.pods.Len())
-		m.observe.Fire()
-	}
-	<-ctx.Done()
-	return nil
+	return task.Func(area, func(ctx context.Context) error {
+		var telling sync.WaitGroup
+		telling.Go(func() {
+			if cache.WaitForCacheSync(ctx.Done(), synced) {
+				m.health.Set(area, nil)
+				m.observe.Fire()
+			}
+		})
+		informer.RunWithContext(ctx)
+		telling.Wait()
+		return nil
+	})
 }
 
 // receive makes Events of flock-ipam's reports.
