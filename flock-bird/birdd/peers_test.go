@@ -181,6 +181,7 @@ func TestLossOutlivesRestarts(t *testing.T) {
 	s.wantProblem("BIRD", "no session came up again within 5s")
 	s.wantEstablished(s.bird, 1)
 	reloads := s.reloads()
+	s.ip("addr add 198.51.100.1/24 dev up1") // which makes no other NodeConfig of it
 	s.never(6*time.Second, "it was tried again", func() bool { return s.reloads() > reloads })
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	after, err := os.ReadFile(s.path("bird.conf"))

@@ -123,7 +123,12 @@ func (s *speaker) render(ctx context.Context, config *v1alpha1.Config) error {
 	if err != nil {
 		return err
 	}
-	s.text, s.textOf = reload.Text{Conf: conf, Peers: in.Peers()}, config
+	in.Own = nil
+	meant, err := birdconf.Render(in)
+	if err != nil {
+		return err
+	}
+	s.text, s.textOf = reload.Text{Conf: conf, Peers: in.Peers(), Meant: meant}, config
 	s.rendered = time.Now()
 	return nil
 }

@@ -34,6 +34,8 @@ const (
 type Text struct {
 	Conf  []byte
 	Peers int
+	// Meant is what it says of its own accord, by which it is known again when the node's addresses change.
+	Meant []byte
 }
 
 // ErrLostSessions tells that a configuration cost every session and was undone.
@@ -62,7 +64,7 @@ type Loader struct {
 
 // trial is a configuration that has not proved itself.
 type trial struct {
-	conf     []byte
+	text     Text
 	deadline time.Time
 }
 
@@ -102,7 +104,7 @@ func (l *Loader) ensure(ctx context.Context, text Text) (Outcome, error) {
 		return Failed, err
 	}
 	switch {
-	case l.trial != nil && bytes.Equal(text.Conf, l.trial.conf):
+	case l.trial != nil && bytes.Equal(text.Conf, l.trial.text.Conf):
 		return l.judge(ctx, now)
 	case l.trial != nil:
 		if err := l.undo(ctx); err != nil {
@@ -122,7 +124,7 @@ func (l *Loader) ensure(ctx context.Context, text Text) (Outcome, error) {
 // wasUndone tells whether the text cost every session when it was tried.
 func (l *Loader) wasUndone(text Text) bool {
 	conf, err := os.ReadFile(l.undone())
-	return err == nil && bytes.Equal(conf, text.Conf)
+	return err == nil && bytes.Equal(conf, text.Meant)
 }
 
 // interrupted tells whether a trial did not come to its end: there were sessions when it began.
@@ -181,7 +183,7 @@ func (l *Loader) load(ctx context.Context, text Text, up bool) (Outcome, error) 
 	if err := l.conn.Configure(ctx, l.next(), l.Patience+undoMargin); err != nil {
 		return l.refuse(text, fmt.Errorf("load configuration: %w", err))
 	}
-	l.loaded, l.trial = nil, &trial{conf: text.Conf, deadline: l.Now().Add(l.Patience)}
+	l.loaded, l.trial = nil, &trial{text, l.Now().Add(l.Patience)}
 	if !up || text.Peers == 0 {
 		return l.confirm(ctx) // there is no session to lose, or none is wanted
 	}
@@ -209,10 +211,11 @@ func (l *Loader) judge(ctx context.Context, now sessions) (Outcome, error) {
 	if l.Now().Before(l.trial.deadline) {
 		return Waiting, nil
 	}
+	meant := l.trial.text.Meant
 	if err := l.undo(ctx); err != nil {
 		return Failed, err
 	}
-	if err := commit(l.next(), l.undone()); err != nil {
+	if err := errors.Join(Write(l.undone(), meant), os.Remove(l.next())); err != nil {
 		return Failed, err
 	}
 	return Refused, l.lost()
@@ -225,7 +228,7 @@ func (l *Loader) confirm(ctx context.Context) (Outcome, error) {
 	if err := commit(l.next(), l.File); err != nil {
 		return Failed, err
 	}
-	l.loaded, l.trial = l.trial.conf, nil
+	l.loaded, l.trial = l.trial.text.Conf, nil
 	if err := os.Remove(l.undone()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Loaded, fmt.Errorf("forget what was undone: %w", err)
 	}
