@@ -61,10 +61,12 @@ cluster-down: ## Remove what make cluster brought up
 # Verbose: the measured times are what it prints. CLUSTERTESTFLAGS is "-run TestScale" or "-args -keep".
 test-cluster: export MORE := $(CLUSTER_PACKAGES)
 test-cluster: packages ## Try everything on a cluster of its own; as root
+	@$(GO) run ./test/apiserver/build -cluster
 	$(GO) test -tags cluster -count=1 -timeout 60m -v ./test/cluster/e2e $(CLUSTERTESTFLAGS)
 
 test: export MORE := containerd
 test: packages ## Run every test; as root
+	@$(GO) run ./test/apiserver/build
 	$(GO) tool -modfile=test/lint/tools.mod gotestsum --format pkgname -- -count=1 -timeout 40m ./...
 
 bench: packages ## Compare with ptp and bridge, about 6 minutes; as root. BENCHFLAGS=-quick is shorter
