@@ -2,6 +2,11 @@
 
 // Command birdd keeps a node's BIRD and summary routes as its NodeConfig says, and shows how the node
 // announces. See docs/bird.md.
+//
+// "birdd run" is internal/daemon: a source brings the NodeConfig, summary writes the pools' routes, anycast those of ready
+// pods, birdconf and reload bring BIRD its configuration, with passwords of files (password) or Secrets (secret), and watch
+// tells what the kernel has changed meanwhile. What comes of it all status looks at, verdict judges, and NodeConfig.status,
+// metrics and availability, the Node's condition, show. "birdd bird" is internal/birdproc.
 package main
 
 import (
