@@ -110,11 +110,14 @@ func (g cgroup) inheritCPUs() error {
 	return nil
 }
 
-// delegate lets the children of a group of cgroup v2 have all controllers that it has.
+// wanted are the controllers that the kubelet wants to be there, and io.
+var wanted = []string{"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
+
+// delegate lets the children of a group of cgroup v2 have the wanted controllers, where it has them.
 func delegate(dir string) error {
 	controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
 	for _, name := range strings.Fields(string(controllers)) {
-		if err == nil {
+		if err == nil && slices.Contains(wanted, name) {
 			err = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+"+name), 0o644)
 		}
 	}

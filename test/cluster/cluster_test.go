@@ -60,6 +60,18 @@ func TestAddressesAreDistinct(t *testing.T) {
 	}
 }
 
+func TestOwns(t *testing.T) {
+	c := &Cluster{Name: "flock"}
+	for name, want := range map[string]bool{
+		"flock-router": true, "flock-control": true, "flock-node1": true, "flock-node12": true,
+		"flock": false, "flock-e2e-node1": false, "flock-node": false, "xflock-node1": false, "flock-node1-x": false,
+	} {
+		if got := c.owns(name); got != want {
+			t.Errorf("owns(%q) = %t", name, got)
+		}
+	}
+}
+
 // TestCgroup puts a process into a group as a daemon is, and with a child group as the kubelet makes them.
 func TestCgroup(t *testing.T) {
 	g := cgroup(fmt.Sprintf("flt-cluster-%d-cgroup", os.Getpid()))

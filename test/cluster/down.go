@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -40,7 +41,7 @@ func (c *Cluster) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	namespaces, err := lab.Namespaces(c.Name + "-")
+	namespaces, err := c.namespaces()
 	if err != nil {
 		return err
 	}
@@ -57,7 +58,22 @@ func (c *Cluster) remove(ctx context.Context) error {
 	return os.RemoveAll(c.Dir)
 }
 
-// cgroups returns the groups of the cluster's hosts, by their names: it may have had more nodes when it was brought up.
+// owns tells whether a host's full name is of this cluster, which may have had more nodes when it was brought up, and not
+// of one whose name starts with this one's.
+func (c *Cluster) owns(name string) bool {
+	host, found := strings.CutPrefix(name, c.Name+"-")
+	return found && hostName.MatchString(host)
+}
+
+var hostName = regexp.MustCompile(`^(router|control|node[0-9]+)$`)
+
+// namespaces returns the network namespaces of the cluster's hosts.
+func (c *Cluster) namespaces() ([]string, error) {
+	names, err := lab.Namespaces(c.Name + "-")
+	return slices.DeleteFunc(names, func(name string) bool { return !c.owns(name) }), err
+}
+
+// cgroups returns the groups of the cluster's hosts.
 func (c *Cluster) cgroups() ([]cgroup, error) {
 	all, err := hierarchies()
 	if err != nil {
@@ -70,7 +86,9 @@ func (c *Cluster) cgroups() ([]cgroup, error) {
 			return nil, fmt.Errorf("list the cgroups of cluster %s: %w", c.Name, err)
 		}
 		for _, dir := range dirs {
-			groups = append(groups, cgroup(filepath.Base(dir)))
+			if name := filepath.Base(dir); c.owns(name) {
+				groups = append(groups, cgroup(name))
+			}
 		}
 	}
 	slices.Sort(groups)
@@ -95,7 +113,7 @@ func (c *Cluster) Left() ([]string, error) {
 			left = append(left, fmt.Sprintf("process %d", pid))
 		}
 	}
-	namespaces, err := lab.Namespaces(c.Name + "-")
+	namespaces, err := c.namespaces()
 	if err != nil {
 		return nil, err
 	}

@@ -15,83 +15,97 @@ import (
 	"flock.fritzlab.net/flock/test/cluster"
 )
 
+// command is the command line.
+type command struct {
+	cluster cluster.Options
+	release cluster.Release
+	network string
+}
+
 func main() {
-	name := flag.String("name", "flock-cluster", "start of the names of the cluster's namespaces and cgroups")
-	dir := flag.String("dir", "/var/tmp/flock-cluster", "folder of its state")
-	nodes := flag.Int("nodes", 2, "how many nodes it has")
-	network := flag.String("network", "flock", "what attaches pods: flock, or ptp, the reference plugin")
-	images := flag.String("images", "bin/image", "folder of flock's image archives, as make image makes them")
+	c := command{cluster: cluster.Options{Log: os.Stdout}}
+	flag.StringVar(&c.cluster.Name, "name", "flock-cluster", "start of the names of the cluster's namespaces and cgroups")
+	flag.StringVar(&c.cluster.Dir, "dir", "/var/tmp/flock-cluster", "folder of its state")
+	flag.IntVar(&c.cluster.Nodes, "nodes", 2, "how many nodes it has")
+	flag.StringVar(&c.network, "network", "flock", "what attaches pods: flock, or ptp, the reference plugin")
+	flag.StringVar(&c.release.Images, "images", "bin/image", "folder of flock's image archives, as make image makes them")
+	flag.StringVar(&c.release.Base, "base", "deploy/base", "folder of flock's manifests")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, flag.Arg(0), *network, *images, cluster.Options{Name: *name, Dir: *dir, Nodes: *nodes, Log: os.Stdout})
-	if err != nil {
+	if err := c.run(ctx, flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, command, network, images string, o cluster.Options) error {
+func (c command) run(ctx context.Context, verb string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("making network namespaces takes root: run it with sudo")
 	}
-	c, err := cluster.New(o)
+	of, err := cluster.New(c.cluster)
 	if err != nil {
 		return err
 	}
-	switch command {
+	switch verb {
 	case "up":
-		return up(ctx, c, network, images)
+		return c.up(ctx, of)
 	case "down":
-		return down(ctx, c)
+		return down(ctx, of)
 	}
-	return fmt.Errorf("say up or down, not %q", command)
+	return fmt.Errorf("say up or down, not %q", verb)
 }
 
-// up brings up what is not up, and installs flock as it is now.
-func up(ctx context.Context, c *cluster.Cluster, network, images string) error {
-	if c.Exists() && !c.Complete() {
-		return fmt.Errorf("%s is of a cluster that did not come up whole: take it down first (make cluster-down)", c.Dir)
+// up brings up what is not up, and gives it the network as it is now.
+func (c command) up(ctx context.Context, of *cluster.Cluster) error {
+	if err := bringUp(ctx, of); err != nil {
+		return err
 	}
-	if c.Complete() {
-		c.Say("cluster %s is up", c.Name)
-	} else {
-		programs, err := cluster.Build(ctx)
-		if err != nil {
-			return err
-		}
-		c.Say("programs: built")
-		if err := c.Up(ctx, programs); err != nil {
-			return err
-		}
+	if err := c.attach(ctx, of); err != nil {
+		return err
 	}
-	err := c.ForgetPtp(ctx)
+	of.Say("network %s: installed", c.network)
+	if err := of.AwaitReady(ctx); err != nil {
+		return err
+	}
+	of.Say("nodes: Ready")
+	return explain(of)
+}
+
+func bringUp(ctx context.Context, of *cluster.Cluster) error {
+	if of.Complete() {
+		of.Say("cluster %s is up", of.Name)
+		return nil
+	}
+	if of.Exists() {
+		return fmt.Errorf("%s is of a cluster that did not come up whole: take it down first (make cluster-down)", of.Dir)
+	}
+	programs, err := cluster.Build(ctx)
 	if err != nil {
 		return err
 	}
-	switch network {
+	of.Say("programs: built")
+	return of.Up(ctx, programs)
+}
+
+// attach gives the nodes the network.
+func (c command) attach(ctx context.Context, of *cluster.Cluster) error {
+	if err := of.ForgetPtp(ctx); err != nil {
+		return err
+	}
+	switch c.network {
 	case "flock":
-		err = c.InstallFlock(ctx, cluster.Release{Images: images, Base: "deploy/base"})
+		return of.InstallFlock(ctx, c.release)
 	case "ptp":
-		err = c.UsePtp(ctx, cluster.BeforeFlock, true)
-	default:
-		err = fmt.Errorf("use network %s: say flock or ptp", network)
+		return of.UsePtp(ctx, cluster.BeforeFlock, true)
 	}
-	if err != nil {
-		return err
-	}
-	c.Say("network %s: installed", network)
-	if err := c.AwaitReady(ctx); err != nil {
-		return err
-	}
-	c.Say("nodes: Ready")
-	return explain(c)
+	return fmt.Errorf("use network %s: say flock or ptp", c.network)
 }
 
-func down(ctx context.Context, c *cluster.Cluster) error {
-	if err := c.Down(ctx); err != nil {
+func down(ctx context.Context, of *cluster.Cluster) error {
+	if err := of.Down(ctx); err != nil {
 		return err
 	}
-	fmt.Println("nothing is left of cluster", c.Name)
+	fmt.Printf("nothing is left of cluster %s: no process, cgroup, network namespace, mount or file\n", of.Name)
 	return nil
 }
