@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -50,6 +51,8 @@ func TestScale(t *testing.T) {
 type measured struct {
 	ready, gone time.Duration
 	add, del    cniTime
+	// daemons is the processor time that flock's took meanwhile.
+	daemons time.Duration
 }
 
 // cniTime is how often containerd ran a conflist, and for how long in all.
@@ -63,12 +66,12 @@ func (c cniTime) String() string {
 }
 
 func (m measured) String() string {
-	return fmt.Sprintf("%d pods on %d nodes all Ready after %.1f s, all gone after %.1f s; CNI ADD %s, DEL %s",
-		perNode*len(site.Nodes), len(site.Nodes), m.ready.Seconds(), m.gone.Seconds(), m.add, m.del)
+	return fmt.Sprintf("%d pods on %d nodes all Ready after %.1f s, all gone after %.1f s; CNI ADD %s, DEL %s; flock's daemons took %.1f s",
+		perNode*len(site.Nodes), len(site.Nodes), m.ready.Seconds(), m.gone.Seconds(), m.add, m.del, m.daemons.Seconds())
 }
 
 func (s *space) measureScale() (m measured) {
-	add, del := s.cniTime("set_up_pod"), s.cniTime("tear_down_pod")
+	add, del, daemons := s.cniTime("set_up_pod"), s.cniTime("tear_down_pod"), s.daemonTime()
 	start := time.Now()
 	for _, n := range site.Nodes {
 		for i := range perNode {
@@ -98,7 +101,7 @@ func (s *space) measureScale() (m measured) {
 		return nil
 	})
 	m.gone = time.Since(start)
-	m.add, m.del = s.cniTime("set_up_pod").since(add), s.cniTime("tear_down_pod").since(del)
+	m.add, m.del, m.daemons = s.cniTime("set_up_pod").since(add), s.cniTime("tear_down_pod").since(del), s.daemonTime()-daemons
 	return m
 }
 
@@ -149,6 +152,36 @@ func (s *space) cniTime(operation string) (total cniTime) {
 				total.sum += time.Duration(number * float64(time.Second))
 			}
 		}
+	}
+	return total
+}
+
+// daemonTime returns the processor time that flock's daemons and their BIRDs have taken on all nodes.
+func (s *space) daemonTime() (total time.Duration) {
+	s.Helper()
+	for _, n := range site.Nodes {
+		for _, words := range [][]string{{"ipamd", "run"}, {"birdd", "run"}, {"birdd", "bird"}, {"bird"}} {
+			pids, err := n.Find(words...)
+			must(s, err)
+			for _, pid := range pids {
+				total += processorTime(s, pid)
+			}
+		}
+	}
+	return total
+}
+
+// processorTime reads the fields utime and stime of proc(5), in hundredths of a second.
+func processorTime(t testing.TB, pid int) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	must(t, err)
+	_, fields, _ := strings.Cut(string(stat), ") ")
+	var total time.Duration
+	for _, field := range strings.Fields(fields)[11:13] {
+		ticks, err := strconv.Atoi(field)
+		must(t, err)
+		total += time.Duration(ticks) * 10 * time.Millisecond
 	}
 	return total
 }
