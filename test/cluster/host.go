@@ -76,17 +76,6 @@ func (h *host) plug(number int, router *lab.Netns) error {
 	})
 }
 
-// unplug kills every process of the host and removes its namespace and cgroup. What is not there is no error.
-func (h *host) unplug(ctx context.Context) error {
-	if err := h.group.kill(ctx); err != nil {
-		return err
-	}
-	if err := h.Delete(); err != nil {
-		return err
-	}
-	return h.group.remove(ctx)
-}
-
 // start starts a daemon of the host, which outlives this process. Its program is one of the cluster's or the
 // machine's; what it prints is appended to its log.
 func (h *host) start(name, program string, args ...string) error {

@@ -66,8 +66,20 @@ func (n *Node) Boot(ctx context.Context) error {
 	return nil
 }
 
-// Halt stops the node as when its power fails.
-func (n *Node) Halt(ctx context.Context) error { return n.unplug(ctx) }
+// Halt stops the node as when its power fails: it kills every process and removes the namespaces and the cgroup.
+func (n *Node) Halt(ctx context.Context) error {
+	if err := n.group.kill(ctx); err != nil {
+		return err
+	}
+	// The cable would go with the network namespace, but some time later.
+	if _, err := n.cluster.Router.Run(ctx, "ip", "link", "delete", n.Name); err != nil {
+		return err
+	}
+	if err := n.Delete(); err != nil {
+		return err
+	}
+	return n.group.remove(ctx)
+}
 
 // Start starts containerd, kubelet or kube-proxy, for the first time or again, and waits for containerd to answer.
 func (n *Node) Start(ctx context.Context, daemon string) error {
