@@ -69,10 +69,7 @@ func (s *clusterSite) start(spec string, routers ...string) {
 	s.Helper()
 	s.configure(spec)
 	s.startBirdd()
-	s.startBird()
-	for i, text := range routers {
-		s.routers[i].start(text)
-	}
+	s.startSpeakers(routers...)
 }
 
 // get decodes what kubectl gets.

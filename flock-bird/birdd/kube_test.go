@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"flock.fritzlab.net/flock/internal/health"
 	"flock.fritzlab.net/flock/test/apiserver"
 	"flock.fritzlab.net/flock/test/build"
 )
@@ -275,6 +276,28 @@ func TestClusterServerIsAway(t *testing.T) {
 	s.configure(strings.Replace(spec6, "pools: [", `pools: [{name: more, cidr: "2001:db8:2::/64"}, `, 1))
 	s.wantRoutes(r.Netns, "main", append(all, "2001:db8:2::/64 via fd00:1::2 dev node proto bird metric 32")...)
 	s.wantCondition("Announced", "True", "SummariesAnnounced", "2 of 2 pools")
+}
+
+// TestClusterRefusals: birdd may not read what it needs, and says so, and goes on when it may.
+func TestClusterRefusals(t *testing.T) {
+	s := newClusterSite(t, 1)
+	user := "nobody-" + s.name
+	s.kubeconfig = s.api.User(t, user)
+	s.configure(spec6)
+	s.startBirdd()
+	s.eventually("birdd says what it may not", func() error {
+		for _, area := range []string{"watch of NodeConfigs", "watch of pods"} {
+			is := func(p health.Problem) bool { return p.Area == area && strings.Contains(p.Text, "forbidden") }
+			if problems := s.status().Problems; !slices.ContainsFunc(problems, is) {
+				return fmt.Errorf("no %q in %+v", area, problems)
+			}
+		}
+		return nil
+	})
+	s.api.Kubectl(t, "create", "clusterrolebinding", s.name, "--clusterrole=cluster-admin", "--user="+user)
+	s.startSpeakers(router6)
+	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
+	s.wantProblem("", "")
 }
 
 func TestClusterSIGTERM(t *testing.T) {

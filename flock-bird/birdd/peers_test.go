@@ -122,15 +122,21 @@ func (s *site) never(while time.Duration, what string, happens func() bool) {
 	}
 }
 
-// TestLostSessionsAreUndone: a NodeConfig that is valid and wrong.
-func TestLostSessionsAreUndone(t *testing.T) {
+// newPatientSite returns a site that is well, whose birdd undoes a NodeConfig that has had no session for so long.
+func newPatientSite(t *testing.T, patience string) *site {
+	t.Helper()
 	s := newSite(t, 1)
 	s.configure(spec6)
-	s.startBirdd("--patience", "3s")
-	s.startBird()
-	s.routers[0].start(router6)
+	s.startBirdd("--patience", patience)
+	s.startSpeakers(router6)
 	s.wantEstablished(s.bird, 1)
 	s.wantProblem("", "")
+	return s
+}
+
+// TestLostSessionsAreUndone: a NodeConfig that is valid and wrong.
+func TestLostSessionsAreUndone(t *testing.T) {
+	s := newPatientSite(t, "3s")
 	before, err := os.ReadFile(s.path("bird.conf"))
 	must(t, err)
 	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64501", 1))
@@ -152,13 +158,7 @@ func TestLostSessionsAreUndone(t *testing.T) {
 // TestLossOutlivesRestarts: birdd is killed while a bad NodeConfig is on trial, and when it was undone, then BIRD with
 // it, as an upgrade does. The node returns to what proved itself, and stays there.
 func TestLossOutlivesRestarts(t *testing.T) {
-	s := newSite(t, 1)
-	s.configure(spec6)
-	s.startBirdd("--patience", "5s")
-	s.startBird()
-	s.routers[0].start(router6)
-	s.wantEstablished(s.bird, 1)
-	s.wantProblem("", "")
+	s := newPatientSite(t, "5s")
 	before, err := os.ReadFile(s.path("bird.conf"))
 	must(t, err)
 
@@ -192,12 +192,7 @@ func TestLossOutlivesRestarts(t *testing.T) {
 
 // TestCorrectionDoesNotWait: while a bad NodeConfig is on trial a good one follows.
 func TestCorrectionDoesNotWait(t *testing.T) {
-	s := newSite(t, 1)
-	s.configure(spec6)
-	s.startBirdd("--patience", "60s")
-	s.startBird()
-	s.routers[0].start(router6)
-	s.wantEstablished(s.bird, 1)
+	s := newPatientSite(t, "60s")
 	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64501", 1))
 	s.eventually("the session is down", func() error {
 		if s.session("peer_tor").Established() {
@@ -212,13 +207,7 @@ func TestCorrectionDoesNotWait(t *testing.T) {
 
 // TestSecondMistakeIsUndoneToo: what proved itself last is what to return to.
 func TestSecondMistakeIsUndoneToo(t *testing.T) {
-	s := newSite(t, 1)
-	s.configure(spec6)
-	s.startBirdd("--patience", "3s")
-	s.startBird()
-	s.routers[0].start(router6)
-	s.wantEstablished(s.bird, 1)
-	s.wantProblem("", "")
+	s := newPatientSite(t, "3s")
 	for _, wrong := range []string{"peerASN: 64501", "peerASN: 64502"} {
 		s.configure(strings.Replace(spec6, "peerASN: 64500", wrong, 1))
 		s.eventually("BIRD runs with "+wrong, func() error {

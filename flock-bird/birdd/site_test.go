@@ -140,6 +140,12 @@ func (s *site) start(spec string, routers ...string) {
 	s.Helper()
 	s.configure(spec)
 	s.startBirdd()
+	s.startSpeakers(routers...)
+}
+
+// startSpeakers starts BIRD on the node and on the routers.
+func (s *site) startSpeakers(routers ...string) {
+	s.Helper()
 	s.startBird()
 	for i, text := range routers {
 		s.routers[i].start(text)

@@ -6,7 +6,9 @@ import (
 	"context"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
@@ -52,7 +54,7 @@ func (d *daemon) join(conn *rtnl.Conn) ([]task.Task, error) {
 	reporter := func(area string) func(error) { return func(err error) { d.health.Set(area, err) } }
 	pods := o.Client.PodInformer(o.Node)
 	c := &cluster{
-		object:    source.NewObject(o.Client, o.Node),
+		object:    source.NewObject(o.Client, o.Node, d.refused(areaNodeConfigs)),
 		status:    kube.NewStatus(o.Client, fieldManager, reporter(areaStatus)),
 		available: availability.New(o.Client, o.Node, o.UnavailableAfter, reporter(areaNode)),
 		anycast: anycast.New(anycast.Options{
@@ -78,10 +80,22 @@ func (d *daemon) join(conn *rtnl.Conn) ([]task.Task, error) {
 	d.cluster, d.source, d.speaker.passwords = c, c.object, secrets
 	return []task.Task{
 		task.Func("source", func(ctx context.Context) error { return c.object.Run(ctx, d.sourced.Fire) }),
-		task.Func("pods", func(ctx context.Context) error { pods.RunWithContext(ctx); return nil }),
+		task.Func("pods", func(ctx context.Context) error {
+			kube.Watch(ctx, pods, pods.HasSynced, d.refused(areaPods))
+			return nil
+		}),
 		task.Func("hints", func(ctx context.Context) error { return c.takeHints(ctx, hints) }),
 		secrets, c.status, c.available, c.anycast,
 	}, nil
+}
+
+// refused returns what notes that the API server refuses a watch. That it does not answer is an area of its own.
+func (d *daemon) refused(area string) func(error) {
+	return func(err error) {
+		if err == nil || apierrors.ReasonForError(err) != metav1.StatusReasonUnknown {
+			d.health.Set(area, err)
+		}
+	}
 }
 
 // takeHints hands on which attachments have come or gone.

@@ -18,15 +18,17 @@ import (
 // The areas of birdd's work. It is ready when those that have to be are right: the NodeConfig, the
 // summaries and, where there is one, BIRD.
 const (
-	areaNodeConfig = "NodeConfig"
-	areaSummaries  = "summaries"
-	areaBird       = "BIRD"
-	areaLook       = "look"
-	areaStatus     = "status"
-	areaAnycast    = "anycast"
-	areaServer     = "API server"
-	areaNode       = "Node"
-	areaPeer       = "peer " // and its name: what is wrong with one peer alone
+	areaNodeConfig  = "NodeConfig"
+	areaSummaries   = "summaries"
+	areaBird        = "BIRD"
+	areaLook        = "look"
+	areaStatus      = "status"
+	areaAnycast     = "anycast"
+	areaServer      = "API server"
+	areaNodeConfigs = "watch of NodeConfigs"
+	areaPods        = "watch of pods"
+	areaNode        = "Node"
+	areaPeer        = "peer " // and its name: what is wrong with one peer alone
 )
 
 // newHealth returns a health that notes the problems in the state folder's [status.ProblemsFile] as well.

@@ -53,7 +53,7 @@ func (d *daemon) takeConfig() {
 		d.config.Store(&current{before, err})
 		err = fmt.Errorf("%w; birdd keeps to the one before", err)
 	case errors.Is(err, source.ErrUnanswered):
-		return // the area of the API server says it, where it lasts
+		return // the areas of the API server and of its watch say it, where it lasts
 	default:
 		d.config.Store(&current{nil, err})
 	}

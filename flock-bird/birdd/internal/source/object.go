@@ -16,11 +16,13 @@ import (
 type Object struct {
 	node     string
 	informer cache.SharedIndexInformer
+	report   func(error)
 }
 
-// NewObject returns a source that knows nothing before [Object.Run].
-func NewObject(client *kube.Client, node string) *Object {
-	return &Object{node, client.NodeConfigInformer(node)}
+// NewObject returns a source that knows nothing before [Object.Run]. report is told how its watch begins, see
+// [kube.Watch].
+func NewObject(client *kube.Client, node string, report func(error)) *Object {
+	return &Object{node, client.NodeConfigInformer(node), report}
 }
 
 // Get returns the NodeConfig as the API server has it, its status too, and nil where there is none or
@@ -63,12 +65,10 @@ func (o *Object) Run(ctx context.Context, changed func()) error {
 	if err != nil {
 		return fmt.Errorf("watch NodeConfig %s: %w", o.node, err)
 	}
-	go func() {
-		if cache.WaitForCacheSync(ctx.Done(), o.informer.HasSynced) {
-			changed() // that there is none is told by no event
-		}
-	}()
-	o.informer.RunWithContext(ctx)
+	kube.Watch(ctx, o.informer, o.informer.HasSynced, func(err error) {
+		o.report(err)
+		changed() // that there is none is told by no event
+	})
 	return nil
 }
 

@@ -7,39 +7,25 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
 	"k8s.io/client-go/tools/cache"
 
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/complain"
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/status"
+	"flock.fritzlab.net/flock/internal/kube"
 	"flock.fritzlab.net/flock/internal/report"
 	"flock.fritzlab.net/flock/internal/task"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-// watching returns the task that runs an informer. Until all that there was has been told of, its area says why not;
-// afterwards it serves from memory, and that the API server is away is another matter.
+// watching returns the task that runs an informer. Until all that there was has been told of, its area says why not.
 func (m *member) watching(area string, informer cache.SharedIndexInformer, synced func() bool) task.Task {
-	// It fails only on an informer that runs already.
-	_ = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
-		if informer.HasSynced() || ctx.Err() != nil {
-			cache.DefaultWatchErrorHandler(ctx, r, err) // which writes to the log
-			return
-		}
-		m.health.Set(area, err)
-	})
 	return task.Func(area, func(ctx context.Context) error {
-		var telling sync.WaitGroup
-		telling.Go(func() {
-			if cache.WaitForCacheSync(ctx.Done(), synced) {
-				m.health.Set(area, nil)
-				m.observe.Fire()
-			}
+		kube.Watch(ctx, informer, synced, func(err error) {
+			m.health.Set(area, err)
+			m.observe.Fire()
 		})
-		informer.RunWithContext(ctx)
-		telling.Wait()
 		return nil
 	})
 }
