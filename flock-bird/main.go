@@ -117,7 +117,7 @@ func del(_ context.Context, req *cni.Request[config]) error {
 	if err != nil {
 		return cni.Wrap(claim.Code(err), err)
 	}
-	hint.Send(req.Conf.stateDir, hint.Hint{Attachment: req.Attachment, Gone: true})
+	hint.Send(req.Conf.stateDir, hint.Hint{Attachment: req.Attachment})
 	return nil
 }
 

@@ -14,11 +14,10 @@ import (
 // SocketName is the name of birdd's socket in stateDir.
 const SocketName = "birdd.sock"
 
-// Hint says that an attachment has come, or gone: a JSON object in a datagram of its own.
+// Hint says that an attachment has come or gone: a JSON object in a datagram of its own. Which of the two the store
+// tells.
 type Hint struct {
 	Attachment cni.Attachment `json:"attachment"`
-	// Gone is false after an ADD and true after a DEL.
-	Gone bool `json:"gone,omitempty"`
 }
 
 // Complete tells whether the hint names an attachment.

@@ -16,7 +16,7 @@ import (
 
 var (
 	come = Hint{Attachment: cni.Attachment{Network: "flock", ContainerID: "abc", IfName: "eth0"}}
-	gone = Hint{Attachment: cni.Attachment{Network: "flock", ContainerID: "abc", IfName: "eth0"}, Gone: true}
+	gone = Hint{Attachment: cni.Attachment{Network: "flock", ContainerID: "def", IfName: "eth0"}}
 )
 
 func TestSendAndReceive(t *testing.T) {
