@@ -62,7 +62,8 @@ cluster-down: ## Remove what make cluster brought up
 test-cluster: export MORE := $(CLUSTER_PACKAGES)
 test-cluster: packages ## Try everything on a cluster of its own; as root
 	@$(GO) run ./test/apiserver/build -cluster
-	$(GO) test -tags cluster -count=1 -timeout 60m -v ./test/cluster/e2e $(CLUSTERTESTFLAGS)
+	$(GO) tool -modfile=test/lint/tools.mod gotestsum --format standard-verbose -- \
+		-tags cluster -count=1 -timeout 60m ./test/cluster/e2e $(CLUSTERTESTFLAGS)
 
 test: export MORE := containerd
 test: packages ## Run every test; as root
