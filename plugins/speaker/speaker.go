@@ -167,4 +167,6 @@ type RefusedError struct {
 }
 
 // Error returns both.
-func (e *RefusedError) Error() string { return fmt.Sprintf("refuse the configuration: %s: %s", e.Field, e.Reason) }
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("refuse the configuration: %s: %s", e.Field, e.Reason)
+}
