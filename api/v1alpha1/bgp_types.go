@@ -12,6 +12,12 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.peers) || self.peers.all(p, !has(p.localPref) || p.peerASN == self.localASN)",message="localPref goes to internal peers only: remove it, or use med or communities",fieldPath=".peers"
 type BGP struct {
+	// Speaker holds the sessions: bird, or the name of an extension such as gobgp.
+	// +optional
+	// +kubebuilder:default=bird
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="write bird, or an extension's name: at most 40 of a-z, 0-9 and -"
+	Speaker string `json:"speaker,omitempty"`
 	// LocalASN is the node's AS number.
 	// +kubebuilder:validation:XValidation:rule="self >= 1 && self <= 4294967294 && self != 23456 && self != 65535",message="is no usable AS number: use 1 to 4294967294 but for 23456 and 65535; 64512 to 65534 are private"
 	LocalASN int64 `json:"localASN"`

@@ -16,9 +16,11 @@ import (
 // +kubebuilder:object:generate=false
 type Config struct {
 	// Name is the node's.
-	Name     string
-	Pools    []pool.Pool
-	Defaults ConfigDefaults
+	Name  string
+	Pools []pool.Pool
+	// Summaries are the pools that are announced whole, in their order.
+	Summaries []netip.Prefix
+	Defaults  ConfigDefaults
 	// MTU in bytes, 0 for that of the default-route link.
 	MTU          int
 	SummaryRoute SummaryRoute
@@ -40,9 +42,12 @@ type ConfigDefaults struct {
 //
 // +kubebuilder:object:generate=false
 type BGPConfig struct {
+	// Speaker is [SpeakerBIRD] or an extension's name.
+	Speaker  string
 	LocalASN uint32
 	RouterID netip.Addr
-	// ExportAccept holds both default routes where every single address may be announced.
+	// ExportAccept holds both default routes where every single address may be announced, and the pools whose addresses are
+	// announced one by one.
 	ExportAccept []netip.Prefix
 	// Peers are in the order of the NodeConfig.
 	Peers []PeerConfig

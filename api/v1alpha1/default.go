@@ -3,6 +3,7 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"hash/fnv"
 	"net/netip"
 	"slices"
@@ -17,6 +18,9 @@ const (
 	DefaultHoldTime    = 90 * time.Second
 	DefaultMaxPrefixes = 1000
 	DefaultSecretKey   = "password"
+
+	// SpeakerBIRD is the speaker that birdd has built in.
+	SpeakerBIRD = "bird"
 )
 
 // Default fills the fields that are unset and whose default does not depend on the node's state. It
@@ -28,10 +32,15 @@ func (c *NodeConfig) Default() {
 	if c.Spec.Defaults.CoolDown == nil {
 		c.Spec.Defaults.CoolDown = &metav1.Duration{Duration: DefaultCoolDown}
 	}
+	c.Spec.Pools = slices.Clone(c.Spec.Pools)
+	for i := range c.Spec.Pools {
+		c.Spec.Pools[i].Announce = cmp.Or(c.Spec.Pools[i].Announce, AnnounceSummary)
+	}
 	if c.Spec.BGP == nil {
 		return
 	}
 	bgp := *c.Spec.BGP
+	bgp.Speaker = cmp.Or(bgp.Speaker, SpeakerBIRD)
 	if bgp.RouterID == "" {
 		bgp.RouterID = RouterID(c.Name).String()
 	}

@@ -63,7 +63,22 @@ func (p *parser) config(c *NodeConfig) *Config {
 	if c.Spec.BGP != nil {
 		config.BGP = p.bgp(spec.Child("bgp"), c.Spec.BGP)
 	}
+	if len(p.errs) == 0 {
+		config.announce(c.Spec.Pools)
+	}
 	return config
+}
+
+// announce sorts the pools by how they are announced.
+func (c *Config) announce(written []Pool) {
+	for i, one := range c.Pools {
+		switch {
+		case written[i].Announce == AnnounceSummary:
+			c.Summaries = append(c.Summaries, one.Prefix)
+		case c.BGP != nil:
+			c.BGP.ExportAccept = append(c.BGP.ExportAccept, one.Prefix)
+		}
+	}
 }
 
 // pools checks each pool alone first, so that every bad one is named, and then all together.
@@ -75,9 +90,12 @@ func (p *parser) pools(path *field.Path, pools []Pool) []pool.Pool {
 			p.required(path.Index(i).Child("name"), "give the pool a name")
 			continue
 		}
-		spec := pool.Spec{Name: one.Name, CIDR: one.CIDR, Gateway: one.Gateway, Reserved: one.Reserved}
+		spec := pool.Spec{Name: one.Name, CIDR: one.CIDR, Gateway: one.Gateway, Reserved: one.Reserved, Allocator: one.Allocator}
 		if _, err := pool.Parse([]pool.Spec{spec}); err != nil {
 			p.invalid(path.Index(i), one.CIDR, err.Error())
+		}
+		if a := one.Announce; a != AnnounceSummary && a != AnnounceAddresses {
+			p.errs = append(p.errs, field.NotSupported(path.Index(i).Child("announce"), a, []PoolAnnounce{AnnounceSummary, AnnounceAddresses}))
 		}
 		specs = append(specs, spec)
 	}
@@ -115,7 +133,11 @@ func (p *parser) defaults(path *field.Path, d Defaults) ConfigDefaults {
 func off(b *bool) bool { return b != nil && !*b }
 
 func (p *parser) bgp(path *field.Path, b *BGP) *BGPConfig {
+	if !peerNames.MatchString(b.Speaker) {
+		p.invalid(path.Child("speaker"), b.Speaker, "write bird, or an extension's name: at most 40 of a-z, 0-9 and -")
+	}
 	config := &BGPConfig{
+		Speaker:  b.Speaker,
 		LocalASN: p.asn(path.Child("localASN"), b.LocalASN),
 		RouterID: p.routerID(path.Child("routerID"), b.RouterID),
 	}

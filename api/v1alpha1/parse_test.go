@@ -4,6 +4,7 @@ package v1alpha1
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,7 +87,7 @@ func TestParseTypes(t *testing.T) {
 	}
 	localPref, zero := uint32(200), uint32(0)
 	want := &BGPConfig{
-		LocalASN: 64512, RouterID: netip.MustParseAddr("10.0.0.1"),
+		Speaker: SpeakerBIRD, LocalASN: 64512, RouterID: netip.MustParseAddr("10.0.0.1"),
 		ExportAccept: []netip.Prefix{netip.MustParsePrefix("2001:db8:f::/48")},
 		Peers: []PeerConfig{{
 			Name: "rr", Address: netip.MustParseAddr("192.0.2.1"), LocalAddress: netip.MustParseAddr("192.0.2.9"), ASN: 64512,
@@ -101,6 +102,23 @@ func TestParseTypes(t *testing.T) {
 	}
 	if prefix, _ := pool.ParsePrefix("2001:db8:1::/64"); got.Pools[0].Prefix != prefix || got.Name != "node-1" {
 		t.Errorf("name %s, pools %v", got.Name, got.Pools)
+	}
+}
+
+func TestParseAnnounce(t *testing.T) {
+	c := valid()
+	c.Spec.Pools[0].Announce, c.Spec.Pools[0].Allocator = AnnounceAddresses, "sticky"
+	c.Spec.BGP.ExportAccept = []string{}
+	got, errs := c.Parse()
+	if errs != nil {
+		t.Fatal(errs.ToAggregate())
+	}
+	shared, whole := netip.MustParsePrefix("2001:db8:1::/64"), netip.MustParsePrefix("192.0.2.0/26")
+	if !slices.Equal(got.Summaries, []netip.Prefix{whole}) || !slices.Equal(got.BGP.ExportAccept, []netip.Prefix{shared}) {
+		t.Errorf("summaries %v, addresses of %v", got.Summaries, got.BGP.ExportAccept)
+	}
+	if c.Spec.Pools[1].Announce != "" {
+		t.Error("Parse changed the NodeConfig")
 	}
 }
 

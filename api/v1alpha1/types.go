@@ -103,7 +103,28 @@ type Pool struct {
 	// +kubebuilder:validation:items:MaxLength=79
 	// +kubebuilder:validation:items:XValidation:rule="self.contains('/') ? isCIDR(self) && cidr(self) == cidr(self).masked() : self.split('-', 2).all(a, isIP(a))",message="write an address, a CIDR without host bits, or a range such as 192.0.2.10-192.0.2.20"
 	Reserved []string `json:"reserved,omitempty"`
+	// Allocator picks the addresses: random, sequential, or the name of an extension, which ipamd runs. Unset: random for
+	// IPv6, sequential for IPv4.
+	// +optional
+	// +kubebuilder:validation:MaxLength=40
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="write random, sequential, or an extension's name: at most 40 of a-z, 0-9 and -"
+	Allocator string `json:"allocator,omitempty"`
+	// Announce tells how the pool's addresses are announced: summary announces the pool, addresses each pod's
+	// address by itself. Pools that several nodes share need the latter.
+	// +optional
+	// +kubebuilder:validation:Enum=summary;addresses
+	// +kubebuilder:default=summary
+	Announce PoolAnnounce `json:"announce,omitempty"`
 }
+
+// PoolAnnounce is how a pool's addresses are announced.
+type PoolAnnounce string
+
+// The values of [PoolAnnounce].
+const (
+	AnnounceSummary   PoolAnnounce = "summary"
+	AnnounceAddresses PoolAnnounce = "addresses"
+)
 
 // Defaults apply to pods that carry no annotation of the same meaning.
 //

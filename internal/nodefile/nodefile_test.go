@@ -61,7 +61,7 @@ func TestReadRefuses(t *testing.T) {
 		{"more than one value", `{} {}`, "decode %s: more than one JSON value: correct the file"},
 		{"unknown key", `{"pool": []}`, `decode %s: unknown field "pool": correct the file`},
 		{"unknown default", `{"defaults": {"ipv5": true}}`, `decode %s: unknown field "ipv5": correct the file`},
-		{"unknown key of a pool", `{"pools": [{"size": 1}]}`, `decode %s: read a pool: unknown field "size": want a CIDR, or an object of name, cidr, gateway and reserved: correct the file`},
+		{"unknown key of a pool", `{"pools": [{"size": 1}]}`, `decode %s: read a pool: unknown field "size": want a CIDR, or an object of name, cidr, gateway, reserved and allocator: correct the file`},
 		{"overlap", `{"pools": ["10.0.0.0/8", "10.1.0.0/16"]}`, `%s: parse pool "10.1.0.0/16": its 10.1.0.0/16 overlaps 10.0.0.0/8 of pool "10.0.0.0/8": make them disjoint or remove one`},
 		{"both off", `{"defaults": {"ipv6": false, "ipv4": false}}`, "%s: parse defaults: ipv6 and ipv4 are both false, which leaves pods without an address: remove one"},
 		{"ipAlgo", `{"defaults": {"ipAlgo": ["node"]}}`, `%s: parse defaults.ipAlgo: "node" is no field: want a list of namespace, pod and image, separated by commas`},

@@ -20,6 +20,8 @@ type Spec struct {
 	Gateway string `json:"gateway,omitempty"`
 	// Reserved lists addresses, CIDRs and ranges "first-last" that are not to be allocated.
 	Reserved []string `json:"reserved,omitempty"`
+	// Allocator picks the addresses: random, sequential or the name of an extension.
+	Allocator string `json:"allocator,omitempty"`
 }
 
 // UnmarshalJSON reads a string or an object, and refuses a key that it does not know, by name. YAML
@@ -33,7 +35,7 @@ func (s *Spec) UnmarshalJSON(raw []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode((*plain)(s)); err != nil {
-		return fmt.Errorf("read a pool: %s: want a CIDR, or an object of name, cidr, gateway and reserved",
+		return fmt.Errorf("read a pool: %s: want a CIDR, or an object of name, cidr, gateway, reserved and allocator",
 			strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return nil
@@ -77,7 +79,10 @@ func parseOne(spec Spec) (Pool, error) {
 	if err := checkUse(prefix); err != nil {
 		return Pool{}, err
 	}
-	p := Pool{Name: spec.Name, Prefix: prefix}
+	if err := checkAllocator(spec.Allocator); err != nil {
+		return Pool{}, err
+	}
+	p := Pool{Name: spec.Name, Prefix: prefix, Allocator: spec.Allocator}
 	if p.Name == "" {
 		p.Name = prefix.String()
 	}
@@ -119,6 +124,17 @@ func checkName(name string) error {
 	}
 	if len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return !safe(r) }) {
 		return fmt.Errorf("name %.100q: use at most %d of the letters a-z and A-Z, digits and - . _ : /", name, maxName)
+	}
+	return nil
+}
+
+const maxAllocator = 40
+
+// checkAllocator keeps the name to what is safe in that of an executable.
+func checkAllocator(name string) error {
+	safe := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' }
+	if len(name) > maxAllocator || strings.Trim(name, "-") != name || strings.ContainsFunc(name, func(r rune) bool { return !safe(r) }) {
+		return fmt.Errorf("allocator %.100q: write %s, %s, or an extension's name: at most %d of a-z, 0-9 and -", name, Random, Sequential, maxAllocator)
 	}
 	return nil
 }

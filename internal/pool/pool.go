@@ -20,6 +20,19 @@ type Pool struct {
 	// addresses the network (IPv6: subnet-router) address, the IPv4 broadcast address and the gateway,
 	// and everywhere what the user reserves.
 	Aside []Range
+	// Allocator picks the pool's addresses; empty leaves it to the family: [Random] for IPv6, [Sequential] for IPv4.
+	Allocator string
+}
+
+// The allocators that flock-ipam has built in. Every other is an extension of ipamd.
+const (
+	Random     = "random"
+	Sequential = "sequential"
+)
+
+// External tells whether an extension picks the pool's addresses.
+func (p Pool) External() bool {
+	return p.Allocator != "" && p.Allocator != Random && p.Allocator != Sequential
 }
 
 // Range is the addresses from First to Last, both included.

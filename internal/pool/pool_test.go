@@ -83,8 +83,8 @@ func TestParseRefuses(t *testing.T) {
 		{"link-local", `["fe80::/64"]`, `parse pool "fe80::/64": cidr "fe80::/64" overlaps fe80::/10, whose addresses no pod can have: use global unicast or private addresses`},
 		{"everything", `["::/0"]`, `parse pool "::/0": cidr "::/0" overlaps ::/127, whose addresses no pod can have: use global unicast or private addresses`},
 		{"multicast", `["224.0.0.0/24"]`, `parse pool "224.0.0.0/24": cidr "224.0.0.0/24" overlaps 224.0.0.0/4, whose addresses no pod can have: use global unicast or private addresses`},
-		{"unknown key", `[{"cird":"10.0.0.0/24"}]`, `read a pool: unknown field "cird": want a CIDR, or an object of name, cidr, gateway and reserved`},
-		{"number", `[7]`, `read a pool: cannot unmarshal number into Go value of type pool.plain: want a CIDR, or an object of name, cidr, gateway and reserved`},
+		{"unknown key", `[{"cird":"10.0.0.0/24"}]`, `read a pool: unknown field "cird": want a CIDR, or an object of name, cidr, gateway, reserved and allocator`},
+		{"number", `[7]`, `read a pool: cannot unmarshal number into Go value of type pool.plain: want a CIDR, or an object of name, cidr, gateway, reserved and allocator`},
 		{"name with a newline", `[{"name":"a\nb","cidr":"10.0.0.0/24"}]`, `parse pool "a\nb": name "a\nb": use at most 63 of the letters a-z and A-Z, digits and - . _ : /`},
 		{"gateway outside", `[{"name":"a","cidr":"10.0.0.0/24","gateway":"10.0.1.1"}]`, `parse pool "a": gateway 10.0.1.1 is outside 10.0.0.0/24: use an address of the pool`},
 		{"gateway of the other family", `[{"name":"a","cidr":"10.0.0.0/24","gateway":"2001:db8::1"}]`, `parse pool "a": gateway 2001:db8::1 is outside 10.0.0.0/24: use an address of the pool`},
@@ -95,6 +95,8 @@ func TestParseRefuses(t *testing.T) {
 		{"reserved falls", `[{"name":"a","cidr":"10.0.0.0/24","reserved":["10.0.0.9-10.0.0.3"]}]`, `parse pool "a": reserved "10.0.0.9-10.0.0.3" does not rise: write the lower address first, both of one family`},
 		{"reserved garbage", `[{"name":"a","cidr":"10.0.0.0/24","reserved":["ten"]}]`, `parse pool "a": reserved "ten" is no address: write one such as 2001:db8::10 or 192.0.2.10`},
 		{"reserved host bits", `[{"name":"a","cidr":"10.0.0.0/24","reserved":["10.0.0.3/30"]}]`, `parse pool "a": reserved "10.0.0.3/30" has host bits set: write 10.0.0.0/30`},
+		{"allocator", `[{"name":"a","cidr":"10.0.0.0/24","allocator":"../x"}]`, `parse pool "a": allocator "../x": write random, sequential, or an extension's name: at most 40 of a-z, 0-9 and -`},
+		{"allocator ends in -", `[{"name":"a","cidr":"10.0.0.0/24","allocator":"x-"}]`, `parse pool "a": allocator "x-": write random, sequential, or an extension's name: at most 40 of a-z, 0-9 and -`},
 		{"name twice", `[{"name":"a","cidr":"10.0.0.0/24"},{"name":"a","cidr":"10.0.1.0/24"}]`, `parse pool "a": the name is used twice: give each pool its own`},
 		{"overlap", `[{"name":"a","cidr":"10.0.0.0/16"},{"name":"c","cidr":"10.2.0.0/16"},{"name":"b","cidr":"10.0.3.0/24"}]`, `parse pool "b": its 10.0.3.0/24 overlaps 10.0.0.0/16 of pool "a": make them disjoint or remove one`},
 		{"the same twice", `["10.0.0.0/16", {"name":"b","cidr":"10.0.0.0/16"}]`, `parse pool "b": its 10.0.0.0/16 overlaps 10.0.0.0/16 of pool "10.0.0.0/16": make them disjoint or remove one`},
@@ -109,6 +111,15 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("Parse(%s) (-want +got):\n%s", tt.in, diff)
 			}
 		})
+	}
+}
+
+func TestExternal(t *testing.T) {
+	for allocator, want := range map[string]bool{"": false, "random": false, "sequential": false, "sticky": true, "r2-d2": true} {
+		pools := mustParse(t, fmt.Sprintf(`[{"cidr":"10.0.0.0/24","allocator":%q}]`, allocator))
+		if got := pools[0].External(); got != want || pools[0].Allocator != allocator {
+			t.Errorf("allocator %q: External() = %v", allocator, got)
+		}
 	}
 }
 

@@ -50,8 +50,8 @@ type Config struct {
 	// LocalASN is 0 where the node has no BGP; then there are no peers.
 	LocalASN uint32
 	RouterID netip.Addr
-	// Summaries may be announced whole, and ExportAccept says inside which prefixes single addresses may be, those
-	// inside a summary apart, which always may. Nothing else is announced, whatever the table holds.
+	// Summaries may be announced whole, and ExportAccept says inside which prefixes single addresses may be. Nothing
+	// else is announced, whatever the table holds.
 	Summaries, ExportAccept []netip.Prefix
 	// Own are the addresses of the node's links. A prefix that holds one of them, or the address of a peer that is on a
 	// link, is never taken from a peer, the default route apart.

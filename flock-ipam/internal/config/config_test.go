@@ -64,7 +64,7 @@ func TestParseRefuses(t *testing.T) {
 		want string
 	}{
 		{"unknown key", originating(`{"pool": []}`), `unknown key "pool": remove it or correct its spelling`},
-		{"unknown key of a pool", originating(`{"pools": [{"cird": "10.0.0.0/8"}]}`), `read a pool: unknown field "cird": want a CIDR, or an object of name, cidr, gateway and reserved`},
+		{"unknown key of a pool", originating(`{"pools": [{"cird": "10.0.0.0/8"}]}`), `read a pool: unknown field "cird": want a CIDR, or an object of name, cidr, gateway, reserved and allocator`},
 		{"delegated unknown key", delegated("ptp", `{"anything": 1}`, `, "routes": []`), `ipam section: unknown key "routes": remove it or correct its spelling`},
 		{"unknown profile", delegated("ptp", `{}`, `, "profile": "originating"`), `ipam section: profile "originating": want "onlink" or "subnet"`},
 		{"profile without a main plugin", originating(`{"profile": "onlink"}`), `profile is set, which is for the ipam section of a main plugin: remove it`},

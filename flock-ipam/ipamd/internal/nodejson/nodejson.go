@@ -60,7 +60,7 @@ func Spec(config *v1alpha1.NodeConfig) nodefile.Spec {
 		MTU:      int(config.Spec.MTU),
 	}
 	for _, p := range config.Spec.Pools {
-		spec.Pools = append(spec.Pools, pool.Spec{Name: p.Name, CIDR: p.CIDR, Gateway: p.Gateway, Reserved: p.Reserved})
+		spec.Pools = append(spec.Pools, pool.Spec{Name: p.Name, CIDR: p.CIDR, Gateway: p.Gateway, Reserved: p.Reserved, Allocator: p.Allocator})
 	}
 	for _, field := range defaults.IPAlgo {
 		spec.Defaults.IPAlgo = append(spec.Defaults.IPAlgo, string(field))
