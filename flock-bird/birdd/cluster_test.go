@@ -42,7 +42,7 @@ func newClusterSite(t *testing.T, routers int) *clusterSite {
 func (s *site) join(api *apiserver.Server) *clusterSite {
 	s.Helper()
 	api.CRDs(s.T)
-	api.Kubectl(s.T, "apply", "-f", "../../deploy/base/namespace.yaml", "-f", "../../deploy/base/rbac.yaml")
+	api.Kubectl(s.T, "apply", "--server-side", "-f", "../../deploy/base/namespace.yaml", "-f", "../../deploy/base/rbac.yaml")
 	c := &clusterSite{site: s, api: api, name: s.node.Name, program: os.Args[0], kubeconfig: api.ServiceAccount(s.T, secretSpace, "flock")}
 	api.MakeNode(s.T, c.name)
 	api.Reach(s.T, s.node)

@@ -151,7 +151,7 @@ func (s *clusterSite) keepsSessionUnread() {
 	must(s.T, s.birdd.End(s.Context(), os.Kill))
 	s.startBirdd()
 	s.wantProblem("BIRD", "wait for peer tor: read key tor of Secret flock-system/"+s.name+": cannot be read yet: ")
-	s.api.Kubectl(s.T, "apply", "-f", "../../deploy/base/rbac.yaml")
+	s.api.Kubectl(s.T, "apply", "--server-side", "-f", "../../deploy/base/rbac.yaml")
 	s.wantProblem("", "")
 	if now := s.session("peer_tor").Since; now != since {
 		s.Errorf("the session was up since %s and is since %s", since, now)
