@@ -29,16 +29,23 @@ build: ## Build the programs into bin/, static and trimmed
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/ $(PROGRAMS)
 
 # What make generate writes, below the folder OUT.
-GENERATED := api/v1alpha1/zz_generated.deepcopy.go deploy/base/nodeconfigs.flock.fritzlab.net.yaml
+PROTOS := plugins/allocator/proto/allocator plugins/speaker/proto/speaker
+GENERATED := api/v1alpha1/zz_generated.deepcopy.go deploy/base/nodeconfigs.flock.fritzlab.net.yaml \
+	$(PROTOS:=.pb.go) $(PROTOS:=_grpc.pb.go)
 OUT ?= .
+GO_TOOL := $(GO) tool -modfile=test/lint/tools.mod
 
-generate: ## Write what is made from the types of api/v1alpha1: the CRD and the deep copies
-	$(GO) tool -modfile=test/lint/tools.mod controller-gen object:headerFile=test/lint/header.go.txt \
+generate: ## Write what is made: CRD and deep copies of the types in api/v1alpha1, gRPC of the contracts in plugins
+	$(GO_TOOL) controller-gen object:headerFile=test/lint/header.go.txt \
 		paths=./api/v1alpha1 output:object:dir=$(OUT)/api/v1alpha1
 	mkdir -p $(OUT)/deploy/base
-	$(GO) tool -modfile=test/lint/tools.mod controller-gen crd:headerFile=test/lint/header.yaml.txt \
+	$(GO_TOOL) controller-gen crd:headerFile=test/lint/header.yaml.txt \
 		paths=./api/v1alpha1 output:crd:stdout > $(OUT)/crd.new
 	mv $(OUT)/crd.new $(OUT)/deploy/base/nodeconfigs.flock.fritzlab.net.yaml
+	@command -v protoc >/dev/null || test/packages protoc:protobuf-compiler
+	protoc --plugin=$$($(GO_TOOL) -n protoc-gen-go) --plugin=$$($(GO_TOOL) -n protoc-gen-go-grpc) \
+		--go_out=paths=source_relative:$(OUT) --go-grpc_out=paths=source_relative:$(OUT) $(PROTOS:=.proto)
+	sed -i '/^\/\/ .*protoc  *v[0-9.]*$$/d' $(patsubst %,$(OUT)/%,$(filter %.pb.go,$(GENERATED))) # which protoc it was
 
 image: build ## Build the images as OCI archives into bin/image, and where Docker runs into it too. TAG=dev
 	$(GO) run ./deploy/image -tag $(TAG)
@@ -62,13 +69,13 @@ cluster-down: ## Remove what make cluster brought up
 test-cluster: export MORE := $(CLUSTER_PACKAGES)
 test-cluster: packages ## Try everything on a cluster of its own; as root
 	@$(GO) run ./test/apiserver/build -cluster
-	$(GO) tool -modfile=test/lint/tools.mod gotestsum --format standard-verbose -- \
+	$(GO_TOOL) gotestsum --format standard-verbose -- \
 		-tags cluster -count=1 -timeout 60m ./test/cluster/e2e $(CLUSTERTESTFLAGS)
 
 test: export MORE := containerd
 test: packages ## Run every test; as root
 	@$(GO) run ./test/apiserver/build
-	$(GO) tool -modfile=test/lint/tools.mod gotestsum --format pkgname -- -count=1 -timeout 40m ./...
+	$(GO_TOOL) gotestsum --format pkgname -- -count=1 -timeout 40m ./...
 
 bench: packages ## Compare with ptp and bridge, about 6 minutes; as root. BENCHFLAGS=-quick is shorter
 	@$(GO) run ./test/bench $(BENCHFLAGS)
@@ -76,7 +83,7 @@ bench: packages ## Compare with ptp and bridge, about 6 minutes; as root. BENCHF
 lint: ## Check the form of the code: gofmt, vet, staticcheck, test/lint, go.mod, what is generated
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
 	$(GO) vet -tags cluster ./...
-	$(GO) tool -modfile=test/lint/tools.mod staticcheck -tags cluster ./...
+	$(GO_TOOL) staticcheck -tags cluster ./...
 	$(GO) run ./test/lint
 	$(GO) mod tidy -diff
 	@out=$$(mktemp -d) && trap 'rm -r $$out' EXIT && $(MAKE) -s generate OUT=$$out && for file in $(GENERATED); do \
