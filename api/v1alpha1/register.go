@@ -11,12 +11,12 @@ import (
 // Resource is what the API server calls the collection of NodeConfigs.
 const Resource = "nodeconfigs"
 
-// GroupVersion is the API group and version of NodeConfig.
+// GroupVersion is the API group and version of the types.
 var GroupVersion = schema.GroupVersion{Group: Group, Version: Version}
 
 // AddToScheme adds the types of this package to a scheme.
 func AddToScheme(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion, &NodeConfig{}, &NodeConfigList{})
+	scheme.AddKnownTypes(GroupVersion, &NodeConfig{}, &NodeConfigList{}, &StickyAddress{}, &StickyAddressList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }

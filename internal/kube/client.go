@@ -41,7 +41,7 @@ type Client struct {
 // the cluster in whose pod the program runs. It does not speak with the API server yet; an error is
 // about the credentials.
 func Connect(kubeconfig, userAgent string) (*Client, error) {
-	config, err := load(kubeconfig)
+	config, err := Load(kubeconfig)
 	if err != nil {
 		return nil, err
 	}
@@ -54,16 +54,18 @@ func Connect(kubeconfig, userAgent string) (*Client, error) {
 	c := &Client{contact: new(contact), params: runtime.NewParameterCodec(scheme)}
 	config.Wrap(c.contact.wrap)
 	codecs := serializer.NewCodecFactory(scheme).WithoutConversion()
-	if c.core, err = restClient(config, "/api", corev1.SchemeGroupVersion, codecs, runtime.ContentTypeProtobuf); err != nil {
+	if c.core, err = RESTClient(config, "/api", corev1.SchemeGroupVersion, codecs, runtime.ContentTypeProtobuf); err != nil {
 		return nil, err
 	}
-	if c.flock, err = restClient(config, "/apis", v1alpha1.GroupVersion, codecs, runtime.ContentTypeJSON); err != nil {
+	if c.flock, err = RESTClient(config, "/apis", v1alpha1.GroupVersion, codecs, runtime.ContentTypeJSON); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func load(kubeconfig string) (*rest.Config, error) {
+// Load returns the access that [Connect] has: to the cluster that a kubeconfig file names, or, with an empty name, to the
+// one in whose pod the program runs.
+func Load(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		config, err := rest.InClusterConfig()
 		if err != nil {
@@ -90,7 +92,9 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-func restClient(config *rest.Config, path string, version schema.GroupVersion, codecs runtime.NegotiatedSerializer, contentType string) (rest.Interface, error) {
+// RESTClient returns what typed clients of one API group are made of. The path is "/api" for the group of Pods and Nodes and
+// "/apis" for every other; the config stays as it is.
+func RESTClient(config *rest.Config, path string, version schema.GroupVersion, codecs runtime.NegotiatedSerializer, contentType string) (rest.Interface, error) {
 	c := rest.CopyConfig(config)
 	c.APIPath, c.GroupVersion, c.NegotiatedSerializer, c.ContentType = path, &version, codecs, contentType
 	client, err := rest.RESTClientFor(c)
