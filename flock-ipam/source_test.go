@@ -50,12 +50,12 @@ func (d *ipamd) serve(n *node) {
 			if err != nil {
 				return
 			}
-			go lookup.Serve(context.Background(), conn, func(ctx context.Context, pod cni.Pod) (lookup.Answer, error) {
+			go lookup.Server{Handle: func(ctx context.Context, pod cni.Pod) (lookup.Answer, error) {
 				d.mu.Lock()
 				defer d.mu.Unlock()
 				d.asked = append(d.asked, pod)
 				return d.handle(ctx, pod)
-			})
+			}}.Serve(context.Background(), conn)
 		}
 	}()
 }

@@ -27,18 +27,25 @@ const (
 // that is not there yet, until the context's deadline, which it must have. A pod that does not show up is
 // an [ErrWaitExpired]; the error of an absent daemon wraps what the last attempt said.
 func Ask(ctx context.Context, socket string, pod cni.Pod) (Answer, error) {
+	line, err := insist(ctx, socket, questionLine{Pod: pod})
+	return line.answer(), err
+}
+
+// insist puts a question, also to a daemon that is not there yet, until the context's deadline.
+func insist(ctx context.Context, socket string, question questionLine) (answerLine, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		return Answer{}, wrap(socket, errors.New("no deadline"))
+		return answerLine{}, wrap(socket, errors.New("no deadline"))
 	}
 	for {
-		answer, err := ask(ctx, socket, pod, max(time.Until(deadline)-margin, 0))
+		question.WaitMS = max(time.Until(deadline)-margin, 0).Milliseconds()
+		line, err := ask(ctx, socket, question)
 		if err == nil || !comingBack(err) || time.Until(deadline) < 2*redial {
-			return answer, wrap(socket, err)
+			return line, wrap(socket, err)
 		}
 		select {
 		case <-ctx.Done():
-			return Answer{}, wrap(socket, err)
+			return answerLine{}, wrap(socket, err)
 		case <-time.After(redial):
 		}
 	}
@@ -46,8 +53,8 @@ func Ask(ctx context.Context, socket string, pod cni.Pod) (Answer, error) {
 
 // AskAtOnce returns what the daemon knows of the pod already, without waiting for either.
 func AskAtOnce(ctx context.Context, socket string, pod cni.Pod) (Answer, error) {
-	answer, err := ask(ctx, socket, pod, 0)
-	return answer, wrap(socket, err)
+	line, err := ask(ctx, socket, questionLine{Pod: pod})
+	return line.answer(), wrap(socket, err)
 }
 
 func wrap(socket string, err error) error {
@@ -67,26 +74,26 @@ func comingBack(err error) bool {
 	return false
 }
 
-func ask(ctx context.Context, socket string, pod cni.Pod, wait time.Duration) (Answer, error) {
+func ask(ctx context.Context, socket string, question questionLine) (answerLine, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
-		return Answer{}, err
+		return answerLine{}, err
 	}
 	defer conn.Close()
 	// Cancelling wakes a read that waits.
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	if err := writeLine(conn, questionLine{pod, wait.Milliseconds()}); err != nil {
-		return Answer{}, err
+	if err := writeLine(conn, question); err != nil {
+		return answerLine{}, err
 	}
 	var line answerLine
 	err = readLine(conn, maxAnswer, &line)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return Answer{}, fmt.Errorf("no answer: %w", context.Cause(ctx))
+		return answerLine{}, fmt.Errorf("no answer: %w", context.Cause(ctx))
 	case err != nil:
-		return Answer{}, fmt.Errorf("read its answer: %w", err)
+		return answerLine{}, fmt.Errorf("read its answer: %w", err)
 	case line.Error != nil:
-		return Answer{}, line.Error.err()
+		return answerLine{}, line.Error.err()
 	}
-	return Answer{Annotations: line.Annotations, Image: line.Image}, nil
+	return line, nil
 }

@@ -56,6 +56,8 @@ func ownerOnly(_, _ string, conn syscall.RawConn) error {
 // Server answers what clients ask at a listener.
 type Server struct {
 	Handle Handler
+	// Allocators answers questions of allocators, nil where there are none.
+	Allocators Allocators
 	// Limit is how many clients are served at once. More of them wait in the socket's queue, each no longer
 	// than it wants to.
 	Limit int
@@ -82,7 +84,7 @@ func (s Server) Run(ctx context.Context, listener net.Listener) error {
 		}
 		clients.Go(func() {
 			defer func() { <-room }()
-			Serve(ctx, conn, s.Handle) // whose error is the client's
+			s.Serve(ctx, conn) // whose error is the client's
 		})
 	}
 }

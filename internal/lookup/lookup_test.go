@@ -49,7 +49,7 @@ func listenAt(t *testing.T, socket string, serve func(net.Conn)) {
 
 // handled serves with a handler.
 func handled(handle Handler) func(net.Conn) {
-	return func(conn net.Conn) { Serve(context.Background(), conn, handle) }
+	return func(conn net.Conn) { Server{Handle: handle}.Serve(context.Background(), conn) }
 }
 
 func within(t *testing.T, d time.Duration) context.Context {
@@ -219,7 +219,7 @@ func TestWire(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			client, server := net.Pipe()
 			done := make(chan error)
-			go func() { done <- Serve(context.Background(), server, handle) }()
+			go func() { done <- Server{Handle: handle}.Serve(context.Background(), server) }()
 			go fmt.Fprintln(client, tt.send)
 			got, _ := bufio.NewReader(client).ReadString('\n')
 			if diff := cmp.Diff(tt.want+"\n", got); diff != "" {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package lookup asks the node's daemon, ipamd, for a pod's annotations, where the container runtime
-// does not hand them over.
+// does not hand them over, and for addresses of pools that an extension of ipamd allocates from.
 //
 // The daemon listens on a stream socket in the Unix domain. One connection is one question: the client
 // writes one line of JSON, the server answers with one line and closes.
@@ -16,7 +16,19 @@
 //	<- {"error":{"code":"wait-expired","message":"pod default/web-0 did not show up in 9.8s"}}
 //
 // Codes: "wait-expired", the pod did not show up; "bad-request", the question cannot be read;
-// "internal", anything else. Either side ignores keys that it does not know. A question has at most 8 KiB,
+// "internal", anything else.
+//
+// Other questions say what they ask. For an address of a pool whose allocator is an extension:
+//
+//	-> {"ask":"allocate","namespace":"default","name":"web-0","attachment":{"network":"flock",…},
+//	    "pool":"shared6","within":"fd00::/64","waitMs":9800}
+//	<- {"address":"fd00::7"}
+//
+// with the codes "exhausted", the pool has none; "refused", the allocator serves no such pod; "wrong", it gave what
+// no pod may have; "internal", it cannot be asked, or not in time. {"ask":"abandon","attachment":…} gives back what an
+// ADD was given that has failed since, and {"ask":"allocator","allocator":"sticky"} asks whether an allocator is up;
+// the answer is {}.
+// Either side ignores keys that it does not know. A question has at most 8 KiB,
 // an answer 4 MiB. A server that is stopped hangs up without an answer, and the client asks the next one.
 package lookup
 
@@ -26,6 +38,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 
 	"flock.fritzlab.net/flock/plugins/cni"
 )
@@ -52,14 +65,29 @@ type Answer struct {
 
 type questionLine struct {
 	cni.Pod
-	WaitMS int64 `json:"waitMs,omitempty"`
+	WaitMS     int64           `json:"waitMs,omitempty"`
+	Ask        string          `json:"ask,omitempty"`
+	Attachment *cni.Attachment `json:"attachment,omitempty"`
+	Pool       string          `json:"pool,omitempty"`
+	Within     netip.Prefix    `json:"within,omitzero"`
+	Allocator  string          `json:"allocator,omitempty"`
 }
+
+// What a question asks; nothing for a pod's annotations.
+const (
+	askAllocate  = "allocate"
+	askAbandon   = "abandon"
+	askAllocator = "allocator"
+)
 
 type answerLine struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Image       string            `json:"image,omitempty"`
+	Address     netip.Addr        `json:"address,omitzero"`
 	Error       *errorLine        `json:"error,omitempty"`
 }
+
+func (l answerLine) answer() Answer { return Answer{Annotations: l.Annotations, Image: l.Image} }
 
 type errorLine struct {
 	Code    string `json:"code"`
@@ -70,11 +98,20 @@ const (
 	codeWaitExpired = "wait-expired"
 	codeBadRequest  = "bad-request"
 	codeInternal    = "internal"
+	codeExhausted   = "exhausted"
+	codeRefused     = "refused"
+	codeWrong       = "wrong"
 )
+
+// meanings are the codes that are errors of their own on both sides, and whose message says it all.
+var meanings = map[string]error{codeExhausted: ErrExhausted, codeRefused: ErrRefused, codeWrong: ErrWrong}
 
 func (e errorLine) err() error {
 	if e.Code == codeWaitExpired {
 		return fmt.Errorf("%w: %s", ErrWaitExpired, e.Message)
+	}
+	if same, known := meanings[e.Code]; known {
+		return &toldError{e.Message, same}
 	}
 	return fmt.Errorf("%s (%s)", e.Message, e.Code)
 }

@@ -28,7 +28,7 @@ type Handler func(context.Context, cni.Pod) (Answer, error)
 
 // Serve answers the one question of a connection and closes it; when the context ends it closes without an
 // answer. It returns the error of the connection, not the one that the handler answered with.
-func Serve(ctx context.Context, conn net.Conn, handle Handler) error {
+func (s Server) Serve(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	var line questionLine
@@ -38,21 +38,32 @@ func Serve(ctx context.Context, conn net.Conn, handle Handler) error {
 	if err := readLine(conn, maxQuestion, &line); err != nil {
 		return errors.Join(err, send(conn, failed(codeBadRequest, err)))
 	}
-	if line.Namespace == "" || line.Name == "" || line.WaitMS < 0 {
-		return send(conn, failed(codeBadRequest, errors.New("want a namespace, a name, and a wait that is not negative")))
+	if err := s.check(line); err != nil {
+		return send(conn, failed(codeBadRequest, err))
 	}
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
-	found := find(ctx, conn, line, handle)
+	found := s.find(ctx, conn, line)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return send(conn, found)
 }
 
+// check tells why a question cannot be answered.
+func (s Server) check(line questionLine) error {
+	switch {
+	case line.WaitMS < 0, line.Ask == "" && (line.Namespace == "" || line.Name == ""):
+		return errors.New("want a namespace, a name, and a wait that is not negative")
+	case line.Ask == "":
+		return nil
+	}
+	return s.checkAllocators(line)
+}
+
 // find lets the handler wait as long as the client does.
-func find(ctx context.Context, conn net.Conn, line questionLine, handle Handler) answerLine {
+func (s Server) find(ctx context.Context, conn net.Conn, line questionLine) answerLine {
 	wait := time.Duration(min(line.WaitMS, maxWait.Milliseconds())) * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -60,7 +71,10 @@ func find(ctx context.Context, conn net.Conn, line questionLine, handle Handler)
 		conn.Read(make([]byte, 1)) // nothing comes: it returns when the client hangs up, or when Serve closes
 		cancel()
 	}()
-	return reply(handle(ctx, line.Pod))
+	if line.Ask != "" {
+		return s.askAllocators(ctx, line)
+	}
+	return reply(s.Handle(ctx, line.Pod))
 }
 
 func reply(answer Answer, err error) answerLine {
