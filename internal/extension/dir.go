@@ -2,16 +2,112 @@
 
 package extension
 
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"syscall"
+)
+
 // DefaultDir is where extensions are installed.
 const DefaultDir = "/usr/libexec/flock"
 
 // Dir is the folder that extensions are in.
 type Dir struct{ Path string }
 
-// Find returns the program of an extension: an executable file <kind>-<name> that, as the folder and those above it,
-// belongs to root and can be written by nobody else. The error tells what to do.
-func (d Dir) Find(kind, name string) (string, error) { panic("not yet") }
+var nameForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$`)
 
 // CheckName returns an error unless an extension may have the name: at most 40 of a-z, 0-9 and -, the last neither first
 // nor last.
-func CheckName(name string) error { panic("not yet") }
+func CheckName(name string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf("name an extension %q: a name is at most 40 of a-z, 0-9 and -, and begins and ends with none of the last", name)
+	}
+	return nil
+}
+
+// Find returns the program of an extension: an executable file <kind>-<name> that, as the folder and those above it,
+// belongs to root and can be written by nobody else. The error tells what to do.
+func (d Dir) Find(kind, name string) (string, error) {
+	if err := CheckName(name); err != nil {
+		return "", err
+	}
+	path, err := filepath.Abs(filepath.Join(d.Path, kind+"-"+name))
+	if err == nil {
+		err = examine(path)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find %s %s: %w", kind, name, err)
+	}
+	return path, nil
+}
+
+// examine returns why the file must not be run.
+func examine(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no %s: install it, or correct the name: %w", path, fs.ErrNotExist)
+	}
+	if err != nil {
+		return err
+	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if filepath.Dir(real) != folder {
+		return fmt.Errorf("%s is a symbolic link to %s: put the program itself into the folder", path, real)
+	}
+	info, err := os.Lstat(real)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file: put the program itself there", path)
+	}
+	// Whoever can put another link where one was passed has the choice of the program too.
+	if err := errors.Join(trusted(path), trusted(real)); err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o111 == 0 {
+		return fmt.Errorf("%s cannot be executed: chmod +x %s", path, path)
+	}
+	return nil
+}
+
+// trusted returns an error unless the file and all folders that it is in are root's alone to change.
+func trusted(path string) error {
+	for above := false; ; above = true {
+		info, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 {
+			return fmt.Errorf("%s belongs to user %d: chown root %s", path, owner, path)
+		}
+		if writable(info, above) {
+			return fmt.Errorf("%s can be written by others than root: chmod go-w %s", path, path)
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return nil
+		}
+		path = parent
+	}
+}
+
+// writable tells whether others than root can change the file, or what they do not own in a folder above it: where the
+// folder is sticky they cannot. A link has no mode.
+func writable(info fs.FileInfo, above bool) bool {
+	switch mode := info.Mode(); {
+	case mode&fs.ModeSymlink != 0:
+		return false
+	case above && mode&fs.ModeSticky != 0:
+		return false
+	default:
+		return mode.Perm()&0o022 != 0
+	}
+}

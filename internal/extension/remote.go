@@ -2,19 +2,127 @@
 
 package extension
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+)
+
 // Remote reaches an extension that another process supervises and that outlives it.
-type Remote struct{}
+type Remote struct {
+	kind         Kind
+	name, folder string
+	metrics      *Metrics
+
+	mu     sync.Mutex
+	socket string // that of the connection, empty where there is none
+	born   uint64
+	conn   *grpc.ClientConn
+	client any
+	cancel context.CancelFunc
+}
 
 // NewRemote returns a Remote for the extension of the name, whose supervisor has the state folder. Metrics may be nil.
-func NewRemote(kind Kind, name, folder string, metrics *Metrics) *Remote { panic("not yet") }
+func NewRemote(kind Kind, name, folder string, metrics *Metrics) *Remote {
+	r := &Remote{kind: kind, name: name, folder: folder, metrics: metrics}
+	metrics.add(r.id(), r.State)
+	return r
+}
+
+func (r *Remote) id() string { return r.kind.Name + "-" + r.name }
 
 // Client returns what the contract's plugin dispensed, for one call or a few: it is another when the extension was
 // started again. It reads the record each time and asks the extension nothing. Where the record says that the extension
 // is down, or there is none, the error matches [ErrDown] and says why.
-func (r *Remote) Client() (any, error) { panic("not yet") }
+func (r *Remote) Client() (any, error) {
+	client, _, err := r.reach()
+	return client, err
+}
 
-// State returns what the record says, and the reason where there is none.
-func (r *Remote) State() State { panic("not yet") }
+// State returns what the record says, and why there is none, unless the extension did not answer the last call.
+func (r *Remote) State() State {
+	_, state, err := r.reach()
+	switch {
+	case err != nil:
+		return State{Since: state.Since, Restarts: state.Restarts, LastError: err.Error()}
+	case r.lost():
+		return State{Restarts: state.Restarts, LastError: "it does not answer at the socket that its record names"}
+	}
+	return state
+}
+
+// lost tells whether the last try to connect failed.
+func (r *Remote) lost() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.conn != nil && r.conn.GetState() == connectivity.TransientFailure
+}
+
+// reach returns the client for the extension of the record, and what the record says.
+func (r *Remote) reach() (any, State, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	about := r.kind.Name + " " + r.name
+	rec, err := readRecord(RecordPath(r.folder, r.kind.Name, r.name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, State{}, fmt.Errorf("reach %s: %w: nothing runs it: %w", about, ErrDown, err)
+	}
+	if err != nil {
+		return nil, State{}, fmt.Errorf("reach %s: %w: %w", about, ErrDown, err)
+	}
+	if !rec.State.Up {
+		return nil, rec.State, fmt.Errorf("reach %s: %w: %s", about, ErrDown, rec.State.LastError)
+	}
+	if rec.Socket != r.socket || rec.Born != r.born {
+		if err := r.connect(rec); err != nil {
+			return nil, rec.State, fmt.Errorf("reach %s: %w: %w", about, ErrDown, err)
+		}
+	}
+	return r.client, rec.State, nil
+}
+
+// connect replaces the connection by one to the extension of the record.
+func (r *Remote) connect(rec record) error {
+	r.drop()
+	config, err := rec.config()
+	if err != nil {
+		return err
+	}
+	conn, err := dial(filepath.Join(r.folder, rec.Socket), config, r.metrics.dialOptions(r.id())...)
+	if err != nil {
+		return err
+	}
+	life, cancel := context.WithCancel(context.Background())
+	client, err := dispense(life, r.kind, rec.State.Version, conn)
+	if err != nil {
+		cancel()
+		return errors.Join(err, conn.Close())
+	}
+	r.socket, r.born, r.conn, r.client, r.cancel = rec.Socket, rec.Born, conn, client, cancel
+	return nil
+}
+
+// drop closes the connection, which the extension goes on without.
+func (r *Remote) drop() error {
+	if r.conn == nil {
+		return nil
+	}
+	r.cancel()
+	err := r.conn.Close()
+	r.socket, r.born, r.conn, r.client = "", 0, nil, nil
+	return err
+}
 
 // Close ends the connection, and does nothing to the extension.
-func (r *Remote) Close() error { panic("not yet") }
+func (r *Remote) Close() error {
+	r.metrics.remove(r.id())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.drop()
+}
