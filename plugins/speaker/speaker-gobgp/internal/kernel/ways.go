@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernel
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"flock.fritzlab.net/flock/internal/rtnl"
+)
+
+// Ways tells by which links the node reaches routers: a picture of the kernel's links and routes.
+type Ways struct {
+	links  map[string]int
+	onLink []way
+	routes []way
+}
+
+// way leads to a prefix: directly on a link, or by a gateway.
+type way struct {
+	to     netip.Prefix
+	hop    Hop
+	metric int
+}
+
+// Ways reads the links that are up and their prefixes, and, where next hops of multihop peers are to be resolved, the
+// main table's routes by others than the speaker.
+func (f *FIB) Ways(routes bool) (*Ways, error) {
+	links, err := rtnl.Dump(f.handle.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("list the links: %w", err)
+	}
+	addrs, err := rtnl.Dump(func() ([]netlink.Addr, error) { return f.handle.AddrList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("list the addresses: %w", err)
+	}
+	w := &Ways{links: map[string]int{}}
+	up := map[int]bool{}
+	for _, l := range links {
+		if l.Attrs().Flags&net.FlagUp != 0 {
+			w.links[l.Attrs().Name], up[l.Attrs().Index] = l.Attrs().Index, true
+		}
+	}
+	for _, a := range addrs {
+		if up[a.LinkIndex] {
+			w.add(a)
+		}
+	}
+	if routes {
+		err = w.read(f.handle)
+	}
+	return w, err
+}
+
+// add takes an address of a link in; an address with a peer is on the link with that.
+func (w *Ways) add(a netlink.Addr) {
+	at := a.IPNet
+	if a.Peer != nil {
+		at = a.Peer
+	}
+	addr, ok := netip.AddrFromSlice(at.IP)
+	bits, _ := at.Mask.Size()
+	if addr = addr.Unmap(); ok && !addr.IsLinkLocalUnicast() {
+		w.onLink = append(w.onLink, way{to: netip.PrefixFrom(addr, bits).Masked(), hop: Hop{Link: a.LinkIndex}})
+	}
+}
+
+func (w *Ways) read(h *netlink.Handle) error {
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := rtnl.Dump(func() ([]netlink.Route, error) {
+			return h.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+		})
+		if err != nil {
+			return fmt.Errorf("list the main table: %w", err)
+		}
+		for _, r := range routes {
+			if r.Protocol != Proto && r.Protocol != rtnl.Proto && r.Type == unix.RTN_UNICAST {
+				hop := hops(r)[0] // any will do
+				w.routes = append(w.routes, way{destination(r, family), hop, r.Priority})
+			}
+		}
+	}
+	return nil
+}
+
+// Direct returns the way to a router on a link of the node's, if there is one: to its address in a link's prefix, or, by
+// its link-local address, on the link of that name.
+func (w *Ways) Direct(router netip.Addr, link string) (Hop, bool) {
+	if router.IsLinkLocalUnicast() {
+		index, ok := w.links[link]
+		return Hop{router.WithZone(""), index}, ok
+	}
+	found, ok := longest(w.onLink, router)
+	if link != "" && found.hop.Link != w.links[link] {
+		return Hop{}, false
+	}
+	return Hop{router, found.hop.Link}, ok
+}
+
+// Far returns the first hop on the way to a router that need not be on a link, if there is one that BGP has not brought.
+func (w *Ways) Far(router netip.Addr) (Hop, bool) {
+	if hop, ok := w.Direct(router, ""); ok {
+		return hop, true
+	}
+	found, ok := longest(w.routes, router)
+	if ok && !found.hop.Gateway.IsValid() {
+		found.hop.Gateway = router
+	}
+	return found.hop, ok
+}
+
+// longest returns the way of the longest prefix, and of those the one of the least metric.
+func longest(ways []way, to netip.Addr) (best way, ok bool) {
+	for _, w := range ways {
+		if !w.to.Contains(to) {
+			continue
+		}
+		if !ok || w.to.Bits() > best.to.Bits() || w.to.Bits() == best.to.Bits() && w.metric < best.metric {
+			best, ok = w, true
+		}
+	}
+	return best, ok
+}
