@@ -19,8 +19,10 @@ import (
 )
 
 const (
-	// controlSocket is the name of BIRD's control socket in stateDir.
+	// controlSocket is the name of BIRD's control socket in stateDir, speakerNote that of the file where birdd notes
+	// which speaker has the node's sessions.
 	controlSocket = "bird.ctl"
+	speakerNote   = "birdd-speaker"
 	// patience is how long BIRD may take to answer; it answers in a millisecond, or is busy for long.
 	patience = 2 * time.Second
 )
@@ -29,8 +31,8 @@ const (
 // and does not: it does not answer, or has BGP sessions of which none is up.
 //
 // No control socket is no error: the node has no BIRD yet, or for good, because another speaker
-// reads the table. Nor is a BIRD without any BGP session: it waits for its configuration, and birdd's
-// node condition says so.
+// reads the table. Nor is a BIRD without any BGP session, or one that is not the node's speaker: birdd's node condition
+// says how its sessions are.
 func status(ctx context.Context, req *cni.StatusRequest[config]) error {
 	err := req.Conf.store().View(func(*store.Tx) error { return nil })
 	if err != nil {
@@ -42,6 +44,9 @@ func status(ctx context.Context, req *cni.StatusRequest[config]) error {
 // sessions returns an error unless one of BIRD's BGP sessions is up, or none is expected to be.
 func sessions(ctx context.Context, socket string) error {
 	if _, err := os.Lstat(socket); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if name, err := os.ReadFile(filepath.Join(filepath.Dir(socket), speakerNote)); err == nil && string(name) != "bird\n" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)

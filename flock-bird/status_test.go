@@ -64,6 +64,12 @@ func TestStatus(t *testing.T) {
 			listener.SetUnlinkOnClose(false)
 			listener.Close()
 		}, "51: ask BIRD for its BGP sessions: connect to BIRD"},
+		{"BIRD is not the speaker", func(t *testing.T, s string) {
+			serve(t, s, header+active+"0000 \n")
+			if err := os.WriteFile(filepath.Join(filepath.Dir(s), speakerNote), []byte("gobgp\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "ok"},
 		{"no socket but a file", func(t *testing.T, s string) {
 			if err := os.WriteFile(s, nil, 0o600); err != nil {
 				t.Fatal(err)

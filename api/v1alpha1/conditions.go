@@ -31,6 +31,9 @@ const (
 	ReasonNotYetKnown = "NotYetKnown"
 	// ReasonBIRDUnreachable, of Established and Announced: BIRD's control socket does not answer. Unknown.
 	ReasonBIRDUnreachable = "BIRDUnreachable"
+	// ReasonSpeakerUnreachable, of Established and Announced: the extension that spec.bgp.speaker names is not
+	// there, or does not answer. Unknown.
+	ReasonSpeakerUnreachable = "SpeakerUnreachable"
 )
 
 // Reasons of PoolsReady.
@@ -44,6 +47,8 @@ const (
 	ReasonNoPools = "NoPools"
 	// ReasonPoolsExhausted: a family has pools and no address is free in them. False.
 	ReasonPoolsExhausted = "PoolsExhausted"
+	// ReasonAllocatorUnavailable: the extension that picks a pool's addresses is not up; the message says why. False.
+	ReasonAllocatorUnavailable = "AllocatorUnavailable"
 	// ReasonStoreUnreadable: the allocation store can be read or written no more. False.
 	ReasonStoreUnreadable = "StoreUnreadable"
 	// ReasonNodeFileNotWritten: the plugins could not be told of the pools. False.

@@ -3,15 +3,19 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/bird"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakerconf"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakers"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/watch"
 	"flock.fritzlab.net/flock/internal/rtnl"
@@ -21,17 +25,18 @@ import (
 func newCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "birdd",
-		Short: "Keep a node's BIRD and summary routes as its NodeConfig says",
-		Long: `birdd keeps a node's BIRD and summary routes as its NodeConfig says.
+		Short: "Keep a node's BGP speaker and summary routes as its NodeConfig says",
+		Long: `birdd keeps a node's BGP speaker and summary routes as its NodeConfig says.
 
-It renders BIRD's configuration, lets BIRD check it and loads it; it installs one
-route for each pool in the main table and one in the announcement table, which
-BIRD announces. When birdd stops everything stays as it is. BIRD is a process of its
-own, that "birdd bird" or somebody else runs.`,
+It tells the speaker its peers; it installs one route for each pool in the main table
+and one in the announcement table, which the speaker announces. When birdd stops
+everything stays as it is. The speaker is a process of its own: BIRD, that "birdd bird"
+or somebody else runs, whose configuration birdd renders, has checked and loads; or an
+extension, that "birdd speaker" runs.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(newRun(), newRender(), newStatus(), newBootstrap(), newBird())
+	c.AddCommand(newRun(), newRender(), newStatus(), newBootstrap(), newBird(), newSpeaker())
 	return c
 }
 
@@ -86,7 +91,7 @@ func newRender() *cobra.Command {
 			for peer, err := range errs {
 				fmt.Fprintf(c.ErrOrStderr(), "birdd: peer %s is left out: %v\n", peer, err)
 			}
-			conf, err := birdconf.Render(birdconf.Input{Config: config, Table: table, Own: own, Passwords: secrets})
+			conf, err := birdconf.Render(speakerconf.Make(speakerconf.Input{Config: config, Table: table, Own: own, Passwords: secrets}))
 			if err != nil {
 				return err
 			}
@@ -115,7 +120,7 @@ func newStatus() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show sessions, summaries and announced addresses, whether birdd runs or not",
-		Long: `status asks BIRD for its sessions and the kernel for summaries and announced
+		Long: `status asks the speaker for its sessions and the kernel for summaries and announced
 addresses, and reads from the store which pods have these. It shows what birdd run
 could not get right. It needs neither the API server nor birdd run.`,
 		Args: cobra.NoArgs,
@@ -123,7 +128,7 @@ could not get right. It needs neither the API server nor birdd run.`,
 			if output != "table" && output != "json" {
 				return fmt.Errorf("--output %q is neither table nor json", output)
 			}
-			report, err := status.Collect(c.Context(), stateDir, table)
+			report, err := collect(c.Context(), stateDir, table)
 			if err != nil {
 				return err
 			}
@@ -140,6 +145,19 @@ could not get right. It needs neither the API server nor birdd run.`,
 	tableFlag(c, &table)
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return c
+}
+
+// collect asks the speaker that birdd run noted last.
+func collect(ctx context.Context, stateDir string, table uint32) (*status.Report, error) {
+	all := speakers.New(stateDir, bird.New(bird.Options{Socket: bird.Socket(stateDir)}), nil)
+	defer all.Close()
+	name, err := all.Noted()
+	if err != nil {
+		return nil, err
+	}
+	asked := status.Asked{Name: name}
+	asked.Speaker, asked.Err = all.Get(name)
+	return status.Collect(ctx, asked, stateDir, table)
 }
 
 func newBootstrap() *cobra.Command {

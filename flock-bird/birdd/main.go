@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command birdd keeps a node's BIRD and summary routes as its NodeConfig says, and shows how the node
+// Command birdd keeps a node's BGP speaker and summary routes as its NodeConfig says, and shows how the node
 // announces. See docs/bird.md.
 //
 // "birdd run" is internal/daemon: a source brings the NodeConfig, summary writes the pools' routes, anycast those of ready
-// pods, birdconf and reload bring BIRD its configuration, with passwords of files (password) or Secrets (secret), and watch
-// tells what the kernel has changed meanwhile. What comes of it all status looks at, verdict judges, and NodeConfig.status,
-// metrics and availability, the Node's condition, show. "birdd bird" is internal/birdproc.
+// pods, and watch tells what the kernel has changed meanwhile. speakerconf makes of the NodeConfig, with passwords of files
+// (password) or Secrets (secret), what the node's speaker is told. Which that is the NodeConfig says, and speakers reaches
+// it: BIRD, which bird brings its configuration by birdconf and reload, or an extension, over plugins/speaker. What comes of
+// it all status looks at, verdict judges, and NodeConfig.status, metrics and availability, the Node's condition, show.
+//
+// The speaker is a process of its own. "birdd bird" is internal/birdproc; "birdd speaker" runs an extension by
+// internal/extension.
 package main
 
 import (

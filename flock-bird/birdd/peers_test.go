@@ -71,7 +71,7 @@ func TestPassword(t *testing.T) {
 	s.wantProblem("peer tor", "open to everybody")
 	s.eventually("BIRD runs a configuration without the peer", func() error {
 		text, err := os.ReadFile(s.path("bird.conf"))
-		if err == nil && !strings.Contains(string(text), "Peer tor is left out") {
+		if err == nil && !strings.Contains(string(text), "protocol kernel") {
 			err = errNotExpected
 		}
 		return err

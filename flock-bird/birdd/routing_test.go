@@ -167,7 +167,7 @@ protocol bgp node { SESSION neighbor ` + linkLocal(s, fmt.Sprintf("up%d", i+1)) 
 		t.Errorf("the node advertised itself on the link as %q, want %s", source, linkLocal(s, "up1"))
 	}
 	report := s.status()
-	if len(report.Sessions) != 2 || report.Sessions[0].Peer != "tor-1" || report.Sessions[0].Protocol != "dyn_tor_1_1" || report.Sessions[1].Peer != "tor-2" {
+	if len(report.Sessions) != 2 || report.Sessions[0].Peer != "tor-1" || report.Sessions[0].Name != "dyn_tor_1_1" || report.Sessions[1].Peer != "tor-2" {
 		t.Errorf("status: %+v", report.Sessions)
 	}
 }

@@ -54,7 +54,7 @@ Without Kubernetes, that is with --config, it follows a file.`,
 	f.add(c)
 	stateDirFlag(c, &o.StateDir)
 	tableFlag(c, &o.Table)
-	c.Flags().StringVar(&o.BirdConf, "bird-conf", defaultBirdConf, "BIRD's configuration file, as birdd and BIRD see it; made if it is missing; empty to leave BIRD alone, where another speaker reads the table")
+	c.Flags().StringVar(&o.BirdConf, "bird-conf", defaultBirdConf, "BIRD's configuration file, as birdd and BIRD see it; made if it is missing; empty where birdd is to leave BIRD alone, as where the speaker is an extension, or none of birdd's")
 	c.Flags().DurationVar(&o.Patience, "patience", 2*time.Minute, "how long a new configuration may be without a session, where there was one before, until it is undone")
 	c.Flags().StringVar(&o.Listen, "listen", "", "address to serve /healthz, /readyz and /metrics on, such as 127.0.0.1:7273; empty for none")
 	return c

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -72,10 +73,10 @@ func TestStatus(t *testing.T) {
 	s.wantRoutes(s.node, "main", default6, pool6Main)
 	must(t, s.birdd.End(t.Context(), os.Kill))
 	want := &status.Report{
-		BIRD: status.BIRD{RouterID: "10.0.1.2"},
+		Speaker: status.Speaker{Name: "bird", RouterID: netip.MustParseAddr("10.0.1.2")},
 		Sessions: []status.Session{
-			{Peer: "absent", Protocol: "peer_absent", Address: netip.MustParseAddr("fd00:1::99"), ASN: 64501, Families: []status.Family{{Name: "ipv6"}}},
-			{Peer: "tor", Protocol: "peer_tor", Address: netip.MustParseAddr("fd00:1::1"), ASN: 64500, State: "Established", Received: 1, Exported: 3,
+			{Peer: "absent", Name: "peer_absent", Address: netip.MustParseAddr("fd00:1::99"), ASN: 64501, Families: []status.Family{{Name: "ipv6"}}},
+			{Peer: "tor", Name: "peer_tor", Address: netip.MustParseAddr("fd00:1::1"), ASN: 64500, State: "Established", Received: 1, Exported: 3,
 				Families: []status.Family{{Name: "ipv6", Received: 1, Exported: 3}}},
 		},
 		Summaries: []status.Summary{{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Main: "blackhole", Announced: true, SentTo: []string{"peer_tor"}}},
@@ -89,12 +90,12 @@ func TestStatus(t *testing.T) {
 	s.eventually("the status is right", func() error {
 		got := s.status()
 		for i := range got.Sessions { // what depends on time
-			got.Sessions[i].Since = ""
+			got.Sessions[i].Since = time.Time{}
 			if got.Sessions[i].Peer == "absent" {
 				got.Sessions[i].State, got.Sessions[i].LastError = "", ""
 			}
 		}
-		got.BIRD.Version = ""
+		got.Speaker.Version = ""
 		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 			return fmt.Errorf("(-want +got):\n%s", diff)
 		}

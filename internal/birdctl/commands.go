@@ -6,10 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Status is what BIRD says of itself.
@@ -114,4 +117,19 @@ func (c *Conn) ReloadIn(ctx context.Context, protocol string) error {
 func (c *Conn) GracefulRestart(ctx context.Context) error {
 	_, err := c.Do(ctx, "graceful restart")
 	return err
+}
+
+// Down ends BIRD: it withdraws what it announced and takes its routes out of the kernel, which goes on when Down returns.
+func (c *Conn) Down(ctx context.Context) error {
+	_, err := c.Do(ctx, "down")
+	return err
+}
+
+// AwaitEnd waits until BIRD has ended, after a command that ends it.
+func (c *Conn) AwaitEnd(ctx context.Context) error {
+	defer c.until(ctx)()
+	if _, err := io.Copy(io.Discard, c.r); err != nil && !errors.Is(err, unix.ECONNRESET) {
+		return fmt.Errorf("wait for BIRD's end: %w", because(ctx, err))
+	}
+	return nil
 }

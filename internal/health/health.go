@@ -46,6 +46,13 @@ func New(log *slog.Logger, needs ...string) *Health {
 		seen: map[string]bool{}, problems: map[string]Problem{}, loops: map[string]*loop{}}
 }
 
+// Need has readiness depend on these areas from now on.
+func (h *Health) Need(areas ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.needs = areas
+}
+
 // OnChange has the problems handed on whenever they change, in the order of their areas. It is called
 // before anything is set, and the function calls nothing of the Health's.
 func (h *Health) OnChange(changed func([]Problem)) { h.changed = changed }

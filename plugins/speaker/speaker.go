@@ -100,6 +100,7 @@ func (p Peer) Unnumbered() bool { return !p.Address.IsValid() }
 // BFD is what a failed path does to a session.
 type BFD int
 
+// The values of [BFD].
 const (
 	BFDOff       BFD = iota
 	BFDImmediate     // drops the peer's routes

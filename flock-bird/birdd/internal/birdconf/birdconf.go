@@ -11,13 +11,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"text/template"
 	"time"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/internal/rtnl"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
 //go:embed bird.conf.tmpl
@@ -35,25 +34,10 @@ var tmpl = template.Must(template.New("bird.conf").Funcs(template.FuncMap{
 // KernelAnnounce4 is the protocol that learns the announcement table's IPv4 routes.
 const KernelAnnounce4 = "kernel_announce4"
 
-// Input is what the configuration depends on.
-type Input struct {
-	Config *v1alpha1.Config
-	// Table is the kernel table that holds what to announce.
-	Table uint32
-	// Own are the addresses of the node's links.
-	Own []netip.Addr
-	// Passwords holds the password of each peer that has one; a peer that should and is not in it is
-	// left out of the configuration.
-	Passwords map[string]password.Password
-}
-
-// Peers returns how many peers the configuration has, those left out apart.
-func (in Input) Peers() int { return len(newView(in).Peers) }
-
-// Render returns bird.conf. The same input in any order gives the same text.
-func Render(in Input) ([]byte, error) {
+// Render returns bird.conf. The same config gives the same text.
+func Render(c speaker.Config) ([]byte, error) {
 	var out bytes.Buffer
-	if err := tmpl.Execute(&out, newView(in)); err != nil {
+	if err := tmpl.Execute(&out, newView(c)); err != nil {
 		return nil, fmt.Errorf("render bird.conf: %w", err)
 	}
 	return out.Bytes(), nil
@@ -61,14 +45,10 @@ func Render(in Input) ([]byte, error) {
 
 // view is what the template sees.
 type view struct {
-	Name       string
-	RouterID   netip.Addr
-	LocalASN   uint32
-	Table      uint32
+	speaker.Config
 	Proto      int
 	Families   []family
 	Peers      []peer
-	LeftOut    []string
 	Unnumbered []string
 	// IGP tells whether a multihop peer's next hops have to be resolved, BFD whether a peer uses it.
 	IGP, BFD bool
@@ -77,15 +57,20 @@ type view struct {
 // family is one address family: N is 4 or 6, Bits 32 or 128, the rest are sets of prefixes in BIRD's syntax, empty
 // where there is none.
 type family struct {
-	N, Bits                  int
-	Pools, ExportAccept, Own string
+	N, Bits                      int
+	Summaries, ExportAccept, Own string
 }
 
 type peer struct {
-	v1alpha1.PeerConfig
+	speaker.Peer
 	Protocol, Dynamic string
 	Secret            string
 	Channels          []channel
+}
+
+// Watch returns the peer's BFD in BIRD's words, "" for none.
+func (p peer) Watch() string {
+	return map[speaker.BFD]string{speaker.BFDImmediate: "on", speaker.BFDGraceful: "graceful"}[p.BFD]
 }
 
 type channel struct {
@@ -94,42 +79,30 @@ type channel struct {
 	ExtendedNextHop bool
 }
 
-func newView(in Input) view {
-	bgp := in.Config.BGP
-	if bgp == nil {
-		bgp = &v1alpha1.BGPConfig{RouterID: v1alpha1.RouterID(in.Config.Name)}
+func newView(c speaker.Config) view {
+	v := view{Config: c, Proto: int(rtnl.Proto)}
+	for _, p := range c.Peers {
+		v.add(newPeer(p))
 	}
-	v := view{Name: in.Config.Name, RouterID: bgp.RouterID, LocalASN: bgp.LocalASN, Table: in.Table, Proto: int(rtnl.Proto)}
-	peers := slices.Clone(bgp.Peers)
-	slices.SortFunc(peers, func(a, b v1alpha1.PeerConfig) int { return strings.Compare(a.Name, b.Name) })
-	for _, p := range peers {
-		if p.Password == nil {
-			v.add(newPeer(p, ""))
-		} else if secret, ok := in.Passwords[p.Name]; ok {
-			v.add(newPeer(p, secret.Reveal()))
-		} else {
-			v.LeftOut = append(v.LeftOut, p.Name)
-		}
-	}
-	own := slices.Concat(in.Own, linkPeers(peers))
+	own := slices.Concat(c.Own, linkPeers(c.Peers))
 	for _, n := range []int{4, 6} {
-		v.Families = append(v.Families, newFamily(n, in, bgp, own))
+		v.Families = append(v.Families, newFamily(n, c, own))
 	}
 	return v
 }
 
 func (v *view) add(p peer) {
 	v.Peers = append(v.Peers, p)
-	v.BFD = v.BFD || p.BFD != ""
+	v.BFD = v.BFD || p.BFD != speaker.BFDOff
 	v.IGP = v.IGP || p.Multihop != 0
-	if p.PeerConfig.Unnumbered() {
+	if p.Unnumbered() {
 		v.Unnumbered = append(v.Unnumbered, p.Interface)
 	}
 }
 
-func newPeer(p v1alpha1.PeerConfig, secret string) peer {
+func newPeer(p speaker.Peer) peer {
 	out := peer{
-		PeerConfig: p, Secret: secret,
+		Peer: p, Secret: p.Password.Reveal(),
 		Protocol: v1alpha1.ProtocolName(p.Name), Dynamic: v1alpha1.DynamicName(p.Name),
 	}
 	for _, n := range []int{4, 6} {
@@ -146,7 +119,7 @@ func newPeer(p v1alpha1.PeerConfig, secret string) peer {
 }
 
 // linkPeers returns the addresses of the peers that are on a link of the node.
-func linkPeers(peers []v1alpha1.PeerConfig) []netip.Addr {
+func linkPeers(peers []speaker.Peer) []netip.Addr {
 	var addrs []netip.Addr
 	for _, p := range peers {
 		if p.Multihop == 0 && p.Address.IsValid() {

@@ -16,13 +16,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakerconf"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
 // input returns what a NodeConfig of testdata is rendered from; the node's addresses are always these.
-func input(t *testing.T, file string) Input {
+func input(t *testing.T, file string) speakerconf.Input {
 	t.Helper()
 	nodeConfig, err := v1alpha1.Load(file)
 	if err != nil {
@@ -32,27 +33,18 @@ func input(t *testing.T, file string) Input {
 	if errs != nil {
 		t.Fatal(errs.ToAggregate())
 	}
-	return Input{
+	return speakerconf.Input{
 		Config: config,
 		Table:  7273,
 		Own: []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("10.0.0.1"),
 			netip.MustParseAddr("fe80::1"), netip.MustParseAddr("127.0.0.1")},
-		Passwords: map[string]password.Password{"tor-a": secret(t, "hunter 2; }")},
+		Passwords: map[string]speaker.Password{"tor-a": speaker.NewPassword("hunter 2; }")},
 	}
 }
 
-func secret(t *testing.T, text string) password.Password {
+func render(t *testing.T, in speakerconf.Input) []byte {
 	t.Helper()
-	p, err := password.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-func render(t *testing.T, in Input) []byte {
-	t.Helper()
-	out, err := Render(in)
+	out, err := Render(speakerconf.Make(in))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +96,7 @@ func TestGolden(t *testing.T) {
 func TestOrderDoesNotMatter(t *testing.T) {
 	in := input(t, "testdata/dual-stack.yaml")
 	want := render(t, in)
-	slices.Reverse(in.Config.Pools)
+	slices.Reverse(in.Config.Summaries)
 	slices.Reverse(in.Config.BGP.Peers)
 	slices.Reverse(in.Config.BGP.ExportAccept)
 	slices.Reverse(in.Own)
@@ -147,7 +139,7 @@ func TestEveryPassword(t *testing.T) {
 		}
 	}
 	for _, text := range []string{all[:80], all[len(all)-80:], strings.Repeat("\\", 80), "#", "}"} {
-		in.Passwords["tor-a"] = secret(t, text)
+		in.Passwords["tor-a"] = speaker.NewPassword(text)
 		out := render(t, in)
 		if !bytes.Contains(out, []byte("\tpassword \""+text+"\";\n")) {
 			t.Errorf("%q is not rendered", text)

@@ -8,18 +8,18 @@ import (
 	"slices"
 	"strings"
 
-	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
-func newFamily(n int, in Input, bgp *v1alpha1.BGPConfig, own []netip.Addr) family {
+func newFamily(n int, c speaker.Config, own []netip.Addr) family {
 	f := family{N: n, Bits: map[int]int{4: 32, 6: 128}[n]}
-	var pools, accept, covering []string
-	for _, p := range in.Config.Pools {
-		if isFamily(n, p.Prefix.Addr()) {
-			pools = append(pools, p.Prefix.String())
+	var summaries, accept, covering []string
+	for _, p := range c.Summaries {
+		if isFamily(n, p.Addr()) {
+			summaries = append(summaries, p.String())
 		}
 	}
-	for _, p := range bgp.ExportAccept {
+	for _, p := range c.ExportAccept {
 		if isFamily(n, p.Addr()) {
 			accept = append(accept, p.String()+"+") // and everything inside
 		}
@@ -29,12 +29,12 @@ func newFamily(n int, in Input, bgp *v1alpha1.BGPConfig, own []netip.Addr) famil
 			covering = append(covering, fmt.Sprintf("%s/%d{1,%d}", a, a.BitLen(), a.BitLen()))
 		}
 	}
-	f.Pools, f.ExportAccept, f.Own = set(pools), set(accept), set(covering)
+	f.Summaries, f.ExportAccept, f.Own = set(summaries), set(accept), set(covering)
 	return f
 }
 
 // importSet returns the prefixes to take, "" for none.
-func importSet(n int, matches []v1alpha1.PrefixMatch) string {
+func importSet(n int, matches []speaker.PrefixMatch) string {
 	var patterns []string
 	for _, m := range matches {
 		if !isFamily(n, m.Prefix.Addr()) {

@@ -17,9 +17,9 @@ import (
 	"syscall"
 	"time"
 
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
-	"flock.fritzlab.net/flock/internal/birdctl"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/bird"
 	"flock.fritzlab.net/flock/internal/filewatch"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
 // marker is the file in the state folder that says that BIRD has run since the node booted.
@@ -44,7 +44,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := await(ctx, o.Conf); err != nil || ctx.Err() != nil {
 		return err
 	}
-	socket := filepath.Join(o.StateDir, status.ControlSocket)
+	socket := bird.Socket(o.StateDir)
 	args := []string{"-f", "-c", o.Conf, "-s", socket}
 	again, err := ranBefore(filepath.Join(o.StateDir, marker))
 	if err != nil {
@@ -76,32 +76,18 @@ func Run(ctx context.Context, o Options) error {
 var errEnded = errors.New("it is to be started again")
 
 // leave has BIRD end and waits for it. BIRD that does not answer is killed, which its peers take for a restart too.
-func leave(socket string, bird *os.Process, ended <-chan error) error {
+func leave(socket string, process *os.Process, ended <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), restartPatience)
 	defer cancel()
-	err := gracefulRestart(ctx, socket)
-	if err == nil {
-		select {
-		case <-ended:
-			return nil
-		case <-ctx.Done():
-			err = fmt.Errorf("end BIRD for a graceful restart: %w", ctx.Err())
+	err := bird.New(bird.Options{Socket: socket}).Stop(ctx, speaker.StopGraceful)
+	if err != nil {
+		err = fmt.Errorf("end BIRD for a graceful restart: %w", err)
+		if killErr := process.Kill(); !errors.Is(killErr, os.ErrProcessDone) {
+			err = errors.Join(err, killErr)
 		}
-	}
-	if killErr := bird.Kill(); !errors.Is(killErr, os.ErrProcessDone) {
-		err = errors.Join(err, killErr)
 	}
 	<-ended
 	return err
-}
-
-func gracefulRestart(ctx context.Context, socket string) error {
-	conn, err := birdctl.Dial(ctx, socket)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	return conn.GracefulRestart(ctx)
 }
 
 // await waits until the file is there.

@@ -76,8 +76,8 @@ func (d *daemon) join(conn *rtnl.Conn) ([]task.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	secrets := secret.NewReader(o.Client, o.SecretNamespace, d.speaker.changed)
-	d.cluster, d.source, d.speaker.passwords = c, c.object, secrets
+	secrets := secret.NewReader(o.Client, o.SecretNamespace, d.sessions.changed)
+	d.cluster, d.source, d.sessions.passwords = c, c.object, secrets
 	return []task.Task{
 		task.Func("source", func(ctx context.Context) error { return c.object.Run(ctx, d.sourced.Fire) }),
 		task.Func("pods", func(ctx context.Context) error {

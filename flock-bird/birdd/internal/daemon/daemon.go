@@ -5,40 +5,40 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/vishvananda/netlink"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/bird"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/metrics"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakers"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/watch"
+	"flock.fritzlab.net/flock/internal/extension"
 	"flock.fritzlab.net/flock/internal/health"
 	"flock.fritzlab.net/flock/internal/rebuild"
 	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/internal/task"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
 // Options say where everything is. Exactly one of File and Cluster is set.
 type Options struct {
 	File    *File
 	Cluster *Cluster
-	// BirdConf is the file that BIRD reads, empty where another speaker reads the announcement table.
+	// BirdConf is the file that BIRD reads, empty where birdd has no BIRD: then "bird" in a NodeConfig is whichever speaker
+	// reads the announcement table.
 	BirdConf string
 	StateDir string
 	// Table is the announcement table.
@@ -61,7 +61,7 @@ type File struct {
 type Passwords interface {
 	// ReadAll returns the passwords of a NodeConfig's peers, by peer, and why the others cannot be read; an
 	// error that matches [password.ErrPending] tells that this may change in a moment.
-	ReadAll(context.Context, *v1alpha1.Config) (map[string]password.Password, map[string]error)
+	ReadAll(context.Context, *v1alpha1.Config) (map[string]speaker.Password, map[string]error)
 }
 
 // daemon is what the tasks share.
@@ -77,7 +77,8 @@ type daemon struct {
 	summaries task.Trigger // the summaries may differ from the NodeConfig's
 	deaths    task.Trigger // a link has died by which addresses were announced
 	looks     task.Trigger // there may be something new to see
-	speaker   *speaker
+	sessions  *sessions
+	calls     *extension.Metrics
 }
 
 // current is the NodeConfig that birdd goes by, nil before the first valid one, and why it does not go by
@@ -132,7 +133,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // serve answers health checks and shows the metrics.
 func (d *daemon) serve(listener net.Listener) task.Task {
 	registry := health.NewRegistry()
-	registry.MustRegister(d.metrics)
+	registry.MustRegister(d.metrics, d.calls)
 	return task.Func("health", func(ctx context.Context) error { return d.health.Serve(ctx, listener, registry) })
 }
 
@@ -144,36 +145,43 @@ func prepare(o Options) error {
 	if o.BirdConf == "" {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(o.BirdConf), 0o755); err != nil {
-		return fmt.Errorf("make BIRD's folder: %w", err)
-	}
-	return bootstrap(o.BirdConf)
-}
-
-// bootstrap makes bird.conf if it is missing: BIRD does not start without one.
-func bootstrap(file string) error {
-	_, err := os.Stat(file)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return reload.Write(file, birdconf.Bootstrap)
+	return bird.Prepare(o.BirdConf)
 }
 
 func newDaemon(o Options, handle *netlink.Handle) *daemon {
 	d := &daemon{Options: o, health: newHealth(o), sourced: task.NewTrigger(), summaries: task.NewTrigger(),
 		deaths: task.NewTrigger(), looks: task.NewTrigger()}
 	d.config.Store(&current{})
-	d.metrics = metrics.New(d.seen.Load)
-	d.speaker = &speaker{
-		log: o.Log, health: d.health, table: o.Table, first: d.summaries.Fire,
-		own: func() ([]netip.Addr, error) { return watch.Addresses(handle) },
-		loader: &reload.Loader{
-			File: o.BirdConf, Socket: filepath.Join(o.StateDir, status.ControlSocket), Patience: o.Patience, Now: time.Now,
-		},
-		done:    func(outcome reload.Outcome) { d.metrics.Reload(outcome); d.looks.Fire() },
+	d.metrics, d.calls = metrics.New(d.seen.Load), extension.NewMetrics("birdd")
+	d.sessions = newSessions(d, handle)
+	d.health.Need(needs(d.sessions)...)
+	return d
+}
+
+func newSessions(d *daemon, handle *netlink.Handle) *sessions {
+	s := &sessions{
+		log: d.Log, health: d.health, table: d.Table, managed: d.BirdConf != "", first: d.summaries.Fire, done: d.tried,
+		own:     func() ([]netip.Addr, error) { return watch.Addresses(handle) },
 		trigger: task.NewTrigger(),
 	}
-	return d
+	s.bird = bird.New(bird.Options{Conf: d.BirdConf, Socket: bird.Socket(d.StateDir), Patience: d.Patience, Done: d.tried})
+	s.all = speakers.New(d.StateDir, s.bird, d.calls)
+	name, err := s.all.Noted()
+	if err != nil {
+		d.Log.Warn("which speaker the node had is not known", "error", err)
+		name = v1alpha1.SpeakerBIRD
+	}
+	s.name.Store(&name)
+	return s
+}
+
+// tried notes what became of an attempt to have the speaker go by another configuration.
+func (d *daemon) tried(outcome reload.Outcome) {
+	if outcome == reload.Loaded {
+		d.Log.Info("the speaker goes by a new configuration", "speaker", *d.sessions.name.Load())
+	}
+	d.metrics.Reload(outcome)
+	d.looks.Fire()
 }
 
 // tasks opens what can fail for good before anything runs.
@@ -186,18 +194,16 @@ func (d *daemon) tasks(conn *rtnl.Conn) ([]task.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	kernel.Summary, kernel.Address, kernel.Death = d.summaries.Fire, d.speaker.changed, d.deaths.Fire
+	kernel.Summary, kernel.Address, kernel.Death = d.summaries.Fire, d.sessions.changed, d.deaths.Fire
 	keeper := summary.NewKeeper(conn, rebuild.Store(d.StateDir))
-	tasks = append(tasks,
+	return append(tasks,
 		task.Func("config", d.keepConfig),
 		task.Func("kernel", kernel.Run),
 		task.Func("summaries", func(ctx context.Context) error { return d.keepSummaries(ctx, keeper) }),
 		task.Func("look", d.keepLooking),
-	)
-	if d.BirdConf != "" {
-		tasks = append(tasks, d.speaker, task.Func("deaths", d.answerDeaths))
-	}
-	return tasks, nil
+		d.sessions,
+		task.Func("deaths", d.answerDeaths),
+	), nil
 }
 
 // sourceTasks opens where the NodeConfig and the passwords are, and returns what follows them.
@@ -209,6 +215,6 @@ func (d *daemon) sourceTasks(conn *rtnl.Conn) ([]task.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.source, d.speaker.passwords = file, d.File.Passwords
+	d.source, d.sessions.passwords = file, d.File.Passwords
 	return []task.Task{task.Func("source", func(ctx context.Context) error { return file.Run(ctx, d.sourced.Fire) })}, nil
 }

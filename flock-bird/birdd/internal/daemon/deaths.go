@@ -6,8 +6,7 @@ import (
 	"context"
 	"time"
 
-	"flock.fritzlab.net/flock/flock-bird/birdd/internal/birdconf"
-	"flock.fritzlab.net/flock/internal/birdctl"
+	"flock.fritzlab.net/flock/api/v1alpha1"
 )
 
 // deathsRest is the least time between two scans that birdd asks for: links may die by the hundred.
@@ -23,7 +22,10 @@ func (d *daemon) answerDeaths(ctx context.Context) error {
 			return nil
 		case <-d.deaths:
 		}
-		switch err := d.scan(ctx); {
+		if *d.sessions.name.Load() != v1alpha1.SpeakerBIRD || !d.sessions.managed {
+			continue // the speaker sees to it
+		}
+		switch err := within(ctx, d.sessions.bird.Rescan); {
 		case ctx.Err() != nil:
 		case err != nil:
 			d.Log.Warn("a link died that addresses were announced by; BIRD sees it at its next scan", "error", err)
@@ -36,17 +38,4 @@ func (d *daemon) answerDeaths(ctx context.Context) error {
 		case <-time.After(deathsRest):
 		}
 	}
-}
-
-// scan has BIRD read the table. BIRD does so in a timer, and sends what a timer has found when something
-// else wakes it, or after 3 seconds: here the end of the connection wakes it.
-func (d *daemon) scan(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, birdPatience)
-	defer cancel()
-	conn, err := birdctl.Dial(ctx, d.speaker.loader.Socket)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	return conn.ReloadIn(ctx, birdconf.KernelAnnounce4)
 }

@@ -15,8 +15,8 @@ import (
 	"flock.fritzlab.net/flock/internal/health"
 )
 
-// The areas of birdd's work. It is ready when those that have to be are right: the NodeConfig, the
-// summaries and, where there is one, BIRD.
+// The areas of birdd's work, besides those of speakers that are extensions, see [speakers.Title]. It is ready when
+// those that have to be are right: the NodeConfig, the summaries and, unless it is foreign, the node's speaker.
 const (
 	areaNodeConfig  = "NodeConfig"
 	areaSummaries   = "summaries"
@@ -33,15 +33,20 @@ const (
 
 // newHealth returns a health that notes the problems in the state folder's [status.ProblemsFile] as well.
 func newHealth(o Options) *health.Health {
-	needs := []string{areaNodeConfig, areaSummaries}
-	if o.BirdConf != "" {
-		needs = append(needs, areaBird)
-	}
-	h := health.New(o.Log, needs...)
+	h := health.New(o.Log)
 	note := func(problems []health.Problem) { noteProblems(o.Log, o.StateDir, problems) }
 	h.OnChange(note)
 	note(h.Problems()) // those of an earlier birdd are no more
 	return h
+}
+
+// needs returns what birdd's readiness depends on.
+func needs(s *sessions) []string {
+	areas := []string{areaNodeConfig, areaSummaries}
+	if !s.foreign() {
+		areas = append(areas, s.area())
+	}
+	return areas
 }
 
 // noteProblems writes the file. Nothing depends on it after a crash, so that it need not be synced.

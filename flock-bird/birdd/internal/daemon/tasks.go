@@ -25,7 +25,7 @@ const (
 	compareInterval = 30 * time.Second
 	lookRest        = 500 * time.Millisecond
 	lookInterval    = 2 * time.Second
-	// loopLimit is above what any turn of a loop may take: the kernel, the store and BIRD answer in seconds.
+	// loopLimit is above what any turn of a loop may take: the kernel, the store and speakers answer in seconds.
 	loopLimit = 3 * time.Minute
 )
 
@@ -45,7 +45,7 @@ func (d *daemon) takeConfig() {
 	switch {
 	case err == nil && reflect.DeepEqual(config, before):
 		d.config.Store(&current{before, nil})
-		d.speaker.changed() // a file with a password may be what was told of
+		d.sessions.changed() // a file with a password may be what was told of
 	case err == nil:
 		d.config.Store(&current{config, nil})
 		d.summaries.Fire()
@@ -82,16 +82,16 @@ func (d *daemon) keepSummaries(ctx context.Context, keeper *summary.Keeper) erro
 	})
 }
 
-// applySummaries brings the routes to the NodeConfig in two steps, with BIRD's configuration between them: the filters
+// applySummaries brings the routes to the NodeConfig in two steps, with the speaker's configuration between them: the filters
 // of the one before let a pool pass until what it covered is announced otherwise, and those of the next do when a
 // pool takes over.
 func (d *daemon) applySummaries(keeper *summary.Keeper, config *v1alpha1.Config) (summary.Plan, error) {
 	want := summary.WantOf(config, d.Table)
-	if d.BirdConf == "" || d.speaker.tried(config) {
+	if d.sessions.tried(config) {
 		return keeper.Apply(want)
 	}
 	done, err := keeper.Extend(want)
-	d.speaker.take(config)
+	d.sessions.take(config)
 	return done, err
 }
 
@@ -103,9 +103,11 @@ func (d *daemon) keepLooking(ctx context.Context) error {
 	})
 }
 
-// look asks BIRD and the kernel how the node announces, and tells whom it concerns.
+// look asks the speaker and the kernel how the node announces, and tells whom it concerns.
 func (d *daemon) look(ctx context.Context) {
-	report, err := status.Collect(ctx, d.StateDir, d.Table)
+	asked := status.Asked{Name: *d.sessions.name.Load()}
+	asked.Speaker, asked.Err = d.sessions.all.Get(asked.Name)
+	report, err := status.Collect(ctx, asked, d.StateDir, d.Table)
 	if ctx.Err() != nil {
 		return
 	}
@@ -115,8 +117,8 @@ func (d *daemon) look(ctx context.Context) {
 	}
 	c := d.config.Load()
 	seen := verdict.Seen{
-		Config: c.config, ConfigErr: c.err, BirdErr: problemOf(d.health, areaBird), LeftOut: peerProblems(d.health),
-		NoBIRD: d.BirdConf == "", Report: report,
+		Config: c.config, ConfigErr: c.err, SpeakerErr: problemOf(d.health, d.sessions.area()), LeftOut: peerProblems(d.health),
+		Foreign: d.sessions.foreign(), Report: report,
 	}
 	d.seen.Store(&seen)
 	if d.cluster != nil {

@@ -6,6 +6,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
@@ -17,7 +18,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	configValid      = desc("config_valid", "Whether birdd goes by the NodeConfig as it is now.")
-	birdUp           = desc("bird_up", "Whether BIRD answers on its control socket.")
+	birdUp           = desc("bird_up", "Whether BIRD answers on its control socket, where it is the speaker.")
 	sessionState     = desc("session_state", "The state of each peer's session: 1 for the one it is in.", "peer", "state")
 	sessionSince     = desc("session_since_timestamp_seconds", "When the session got into its state.", "peer")
 	prefixesReceived = desc("prefixes_received", "Prefixes taken from the peer.", "peer", "family")
@@ -39,7 +40,7 @@ type Metrics struct {
 // New returns the metrics of what seen returns, nil before there is anything.
 func New(seen func() *verdict.Seen) *Metrics {
 	m := &Metrics{seen: seen, reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "flock_birdd_reloads_total", Help: "Attempts to have BIRD run a new configuration, by outcome.",
+		Name: "flock_birdd_reloads_total", Help: "Attempts to have the speaker go by a new configuration, by outcome.",
 	}, []string{"outcome"})}
 	for _, outcome := range []reload.Outcome{reload.Loaded, reload.Refused, reload.Failed} {
 		m.reloads.WithLabelValues(string(outcome))
@@ -63,7 +64,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements [prometheus.Collector]. It shows the last look at BIRD and the kernel.
+// Collect implements [prometheus.Collector]. It shows the last look at the speaker and the kernel.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.reloads.Collect(ch)
 	seen := m.seen()
@@ -74,8 +75,10 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	g.set(configValid, truth(seen.Config != nil && seen.ConfigErr == nil))
 	g.set(passwordsMissing, float64(len(seen.LeftOut)))
 	g.routes(seen.Report)
-	if !seen.NoBIRD {
-		g.set(birdUp, truth(seen.Report.BIRD.Error == ""))
+	if !seen.Foreign {
+		if seen.Report.Speaker.Name == v1alpha1.SpeakerBIRD {
+			g.set(birdUp, truth(seen.Report.Speaker.Error == ""))
+		}
 		g.sessions(seen)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,7 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/verdict"
+	"flock.fritzlab.net/flock/internal/extension"
 )
 
 func seen() *verdict.Seen {
@@ -26,8 +28,9 @@ func seen() *verdict.Seen {
 		Config:  &v1alpha1.Config{BGP: &v1alpha1.BGPConfig{Peers: []v1alpha1.PeerConfig{{Name: "tor-a"}, {Name: "tor-b"}}}},
 		LeftOut: map[string]string{"tor-b": "left out"},
 		Report: &status.Report{
+			Speaker: status.Speaker{Name: "bird"},
 			Sessions: []status.Session{{
-				Peer: "tor-a", State: "Established", Since: "2026-11-23 14:31:56",
+				Peer: "tor-a", State: "Established", Since: time.Now(),
 				Families: []status.Family{{Name: "ipv6", Received: 1, Exported: 3}, {Name: "ipv4", Received: 2, Exported: 4}},
 			}},
 			Summaries: []status.Summary{{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), SentTo: []string{"peer_tor_a"}}},
@@ -75,7 +78,7 @@ flock_birdd_summary_exported{cidr="2001:db8:1::/64"} 1`
 func TestCollectWithoutBIRD(t *testing.T) {
 	s := seen()
 	s.ConfigErr, s.LeftOut = os.ErrNotExist, nil
-	s.Report.BIRD.Error, s.Report.Summaries[0].SentTo, s.Report.Addresses = "away", nil, nil
+	s.Report.Speaker.Error, s.Report.Summaries[0].SentTo, s.Report.Addresses = "away", nil, nil
 	if got := lines(t, s); got != `flock_birdd_reloads_total{outcome="loaded"} 1` {
 		t.Errorf("all of this is not 0:\n%s", got)
 	}
@@ -98,6 +101,7 @@ func TestDocumented(t *testing.T) {
 	}
 	descs := make(chan *prometheus.Desc, 100)
 	New(nil).Describe(descs)
+	extension.NewMetrics("birdd").Describe(descs)
 	close(descs)
 	for d := range descs {
 		described = append(described, regexp.MustCompile(`fqName: "([^"]*)"`).FindStringSubmatch(d.String())[1])

@@ -9,51 +9,35 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
 // maxLength is what TCP MD5 takes (TCP_MD5SIG_MAXKEYLEN), in bytes.
 const maxLength = 80
 
-// Password is a TCP MD5 password that BIRD's configuration can hold: 1 to 80 printable ASCII
-// characters without a double quote. However it is printed, it does not show.
-type Password struct{ secret string }
-
-// Parse returns the password that the text is, without the newline that may end it. Its error says
-// what is wrong, not what was read.
-func Parse(text string) (Password, error) {
+// Parse returns the TCP MD5 password that the text is, without the newline that may end it: 1 to 80 printable ASCII
+// characters without a double quote, which every speaker can hold. Its error says what is wrong, not what was read.
+func Parse(text string) (speaker.Password, error) {
 	if n := len(text); n > 0 && text[n-1] == '\n' {
 		text = text[:n-1]
 	}
 	if text == "" {
-		return Password{}, errors.New("is empty")
+		return speaker.Password{}, errors.New("is empty")
 	}
 	if len(text) > maxLength {
-		return Password{}, fmt.Errorf("is longer than TCP MD5's %d bytes", maxLength)
+		return speaker.Password{}, fmt.Errorf("is longer than TCP MD5's %d bytes", maxLength)
 	}
 	for i, c := range []byte(text) {
 		if c < ' ' || c > '~' || c == '"' {
-			return Password{}, fmt.Errorf("has at byte %d what BIRD cannot hold: use printable ASCII without double quotes", i+1)
+			return speaker.Password{}, fmt.Errorf("has at byte %d what BIRD cannot hold: use printable ASCII without double quotes", i+1)
 		}
 	}
-	return Password{text}, nil
+	return speaker.NewPassword(text), nil
 }
-
-// Reveal returns the password itself, for the one place that needs it; "" for the zero Password.
-func (p Password) Reveal() string { return p.secret }
-
-// Format hides the password from every verb of fmt.
-func (p Password) Format(f fmt.State, _ rune) { io.WriteString(f, "[password]") }
-
-// MarshalText hides the password from encoders.
-func (p Password) MarshalText() ([]byte, error) { return []byte("[password]"), nil }
-
-// LogValue hides the password from slog.
-func (p Password) LogValue() slog.Value { return slog.StringValue("[password]") }
 
 // ErrPending tells that a password may be there and cannot be read yet. It says nothing of the peer: what
 // runs with the password is to stay.
@@ -61,8 +45,8 @@ var ErrPending = errors.New("cannot be read yet")
 
 // ReadAll returns the passwords of a NodeConfig's peers, by peer, and why those that could not be read
 // could not.
-func ReadAll(c *v1alpha1.Config, read func(v1alpha1.SecretKeyRef) (Password, error)) (map[string]Password, map[string]error) {
-	passwords, errs := map[string]Password{}, map[string]error{}
+func ReadAll(c *v1alpha1.Config, read func(v1alpha1.SecretKeyRef) (speaker.Password, error)) (map[string]speaker.Password, map[string]error) {
+	passwords, errs := map[string]speaker.Password{}, map[string]error{}
 	if c.BGP == nil {
 		return passwords, errs
 	}
@@ -85,20 +69,20 @@ func ReadAll(c *v1alpha1.Config, read func(v1alpha1.SecretKeyRef) (Password, err
 type Dir string
 
 // Read returns the password that a reference names. A file that everybody may read is an error.
-func (d Dir) Read(ref v1alpha1.SecretKeyRef) (Password, error) {
+func (d Dir) Read(ref v1alpha1.SecretKeyRef) (speaker.Password, error) {
 	text, err := d.read(ref)
 	if err != nil {
-		return Password{}, fmt.Errorf("read password %s/%s: %w", ref.Name, ref.Key, err)
+		return speaker.Password{}, fmt.Errorf("read password %s/%s: %w", ref.Name, ref.Key, err)
 	}
 	p, err := Parse(text)
 	if err != nil {
-		return Password{}, fmt.Errorf("read password %s/%s: it %w", ref.Name, ref.Key, err)
+		return speaker.Password{}, fmt.Errorf("read password %s/%s: it %w", ref.Name, ref.Key, err)
 	}
 	return p, nil
 }
 
 // ReadAll is [ReadAll] for the directory; it never waits.
-func (d Dir) ReadAll(_ context.Context, c *v1alpha1.Config) (map[string]Password, map[string]error) {
+func (d Dir) ReadAll(_ context.Context, c *v1alpha1.Config) (map[string]speaker.Password, map[string]error) {
 	return ReadAll(c, d.Read)
 }
 

@@ -18,6 +18,7 @@ import (
 	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/internal/kube"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
 // How long a Secret may stay unread: firstAnswer holds a configuration back for a Secret that was named a
@@ -76,7 +77,7 @@ func (r *Reader) Run(ctx context.Context) error {
 // ReadAll returns the passwords of a NodeConfig's peers, by peer, and why those that could not be read
 // could not; [password.ErrPending] says that it may still be. It follows the Secrets that the NodeConfig
 // names and no others, and waits a moment for those that it has not followed before.
-func (r *Reader) ReadAll(ctx context.Context, c *v1alpha1.Config) (map[string]password.Password, map[string]error) {
+func (r *Reader) ReadAll(ctx context.Context, c *v1alpha1.Config) (map[string]speaker.Password, map[string]error) {
 	r.follow(ctx, c)
 	return password.ReadAll(c, r.read)
 }
@@ -153,7 +154,7 @@ func (f *followed) failed(err error) {
 }
 
 // read returns the password that a reference names.
-func (r *Reader) read(ref v1alpha1.SecretKeyRef) (password.Password, error) {
+func (r *Reader) read(ref v1alpha1.SecretKeyRef) (speaker.Password, error) {
 	p, err := r.find(ref)
 	if err != nil {
 		return p, fmt.Errorf("read key %s of Secret %s/%s: %w", ref.Key, r.namespace, ref.Name, err)
@@ -161,23 +162,23 @@ func (r *Reader) read(ref v1alpha1.SecretKeyRef) (password.Password, error) {
 	return p, nil
 }
 
-func (r *Reader) find(ref v1alpha1.SecretKeyRef) (password.Password, error) {
+func (r *Reader) find(ref v1alpha1.SecretKeyRef) (speaker.Password, error) {
 	r.mu.Lock()
 	f := r.followed[ref.Name]
 	r.mu.Unlock()
 	if f == nil {
-		return password.Password{}, password.ErrPending
+		return speaker.Password{}, password.ErrPending
 	}
 	if !f.informer.HasSynced() {
-		return password.Password{}, f.unread()
+		return speaker.Password{}, f.unread()
 	}
 	object, found, err := f.informer.GetStore().GetByKey(r.namespace + "/" + ref.Name)
 	if err != nil || !found {
-		return password.Password{}, errNoSecret
+		return speaker.Password{}, errNoSecret
 	}
 	text, found := object.(*corev1.Secret).Data[ref.Key]
 	if !found {
-		return password.Password{}, errNoKey
+		return speaker.Password{}, errNoKey
 	}
 	p, err := password.Parse(string(text))
 	if err != nil {

@@ -3,7 +3,6 @@
 package status
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -14,10 +13,10 @@ import (
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/internal/announce"
-	"flock.fritzlab.net/flock/internal/birdctl"
 	"flock.fritzlab.net/flock/internal/claim"
 	"flock.fritzlab.net/flock/internal/rtnl"
 	"flock.fritzlab.net/flock/internal/store"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
 // askKernel fills in the summaries and the addresses.
@@ -148,77 +147,35 @@ func linkNames() (map[int]string, error) {
 	return names, nil
 }
 
-// askBIRD fills in the sessions and what was sent over them.
-func (r *Report) askBIRD(ctx context.Context, socket string) error {
-	conn, err := birdctl.Dial(ctx, socket)
+// askSpeaker fills in the sessions and what was sent over them.
+func (r *Report) askSpeaker(ctx context.Context, asked Asked) error {
+	if asked.Err != nil {
+		return asked.Err
+	}
+	var announced []netip.Prefix
+	for _, s := range r.Summaries {
+		announced = append(announced, s.Prefix)
+	}
+	is, err := asked.Speaker.Status(ctx, announced)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	bird, err := conn.Status(ctx)
-	if err != nil {
-		return err
+	r.Speaker.Version, r.Speaker.RouterID = is.Version, is.RouterID
+	for _, s := range is.Sessions {
+		r.Sessions = append(r.Sessions, session(s))
 	}
-	r.BIRD.Version, r.BIRD.RouterID = bird.Version, bird.RouterID
-	protocols, err := conn.ShowProtocolsAll(ctx)
-	if err != nil {
-		return err
-	}
-	for _, p := range protocols {
-		if peer, is := v1alpha1.PeerName(p.Name); is && p.Type == "BGP" {
-			r.Sessions = append(r.Sessions, session(peer, p))
-			if err := r.askExported(ctx, conn, p); err != nil {
-				return err
-			}
-		}
-	}
-	r.Sessions = slices.DeleteFunc(r.Sessions, r.answered)
-	slices.SortFunc(r.Sessions, func(a, b Session) int {
-		return cmp.Or(cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Protocol, b.Protocol))
-	})
-	return nil
-}
-
-func session(peer string, p birdctl.Protocol) Session {
-	s := Session{
-		Peer: peer, Protocol: p.Name, Address: p.Neighbor, ASN: p.NeighborASN, State: cmp.Or(p.BGPState, "Down"),
-		Since: p.Since, Received: p.Imported(), Exported: p.Exported(), LastError: p.LastError,
-	}
-	for _, c := range p.Channels {
-		s.Families = append(s.Families, Family{c.Name, c.Imported, c.Exported})
-	}
-	return s
-}
-
-// answered tells whether a session is the passive one of an unnumbered peer that has others.
-func (r *Report) answered(s Session) bool {
-	return s.State == "Passive" && slices.ContainsFunc(r.Sessions, func(other Session) bool {
-		return other.Peer == s.Peer && other.Protocol != s.Protocol
-	})
-}
-
-// askExported notes which summaries the protocol's peer was sent.
-func (r *Report) askExported(ctx context.Context, conn *birdctl.Conn, p birdctl.Protocol) error {
-	for i := range r.Summaries {
-		s := &r.Summaries[i]
-		if !p.Established() || !carries(p, s.Prefix) {
-			continue
-		}
-		sent, err := conn.Exported(ctx, s.Prefix, p.Name)
-		if err != nil {
-			return err
-		}
-		if sent {
-			s.SentTo = append(s.SentTo, p.Name)
-		}
+	for i, s := range r.Summaries {
+		r.Summaries[i].SentTo = append(s.SentTo, is.Sent[s.Prefix]...)
 	}
 	return nil
 }
 
-func carries(p birdctl.Protocol, prefix netip.Prefix) bool {
-	name := "ipv6"
-	if prefix.Addr().Is4() {
-		name = "ipv4"
+func session(s speaker.Session) Session {
+	out := Session{Peer: s.Peer, Name: s.Name, Address: s.Address, ASN: s.ASN, State: s.State, Since: s.Since, LastError: s.LastError}
+	for _, f := range s.Families {
+		out.Received += f.Received
+		out.Exported += f.Exported
+		out.Families = append(out.Families, Family(f))
 	}
-	return slices.ContainsFunc(p.Channels, func(c birdctl.Channel) bool { return c.Name == name && c.State == "UP" })
+	return out
 }

@@ -9,6 +9,9 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
+
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakers"
 )
 
 // WriteJSON writes the report as one JSON object.
@@ -21,19 +24,22 @@ func (r *Report) WriteJSON(w io.Writer) error {
 // WriteTable writes the report for people.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if r.BIRD.Error != "" {
-		fmt.Fprintf(t, "BIRD does not answer: %s\n\n", r.BIRD.Error)
+	if r.Speaker.Error != "" {
+		fmt.Fprintf(t, "%s does not answer: %s\n\n", speakers.Title(r.Speaker.Name), r.Speaker.Error)
 	} else {
-		fmt.Fprintf(t, "%s, router ID %s\n\n", r.BIRD.Version, r.BIRD.RouterID)
+		fmt.Fprintf(t, "%s, router ID %s\n\n", r.Speaker.Version, r.Speaker.RouterID)
 	}
 	fmt.Fprintln(t, "PEER\tADDRESS\tAS\tSTATE\tSINCE\tRECEIVED\tEXPORTED\tLAST ERROR")
 	for _, s := range r.Sessions {
-		address := "-"
+		address, since := "-", "-"
 		if s.Address.IsValid() {
 			address = s.Address.String()
 		}
+		if !s.Since.IsZero() {
+			since = s.Since.Local().Format(time.DateTime)
+		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%d\t%d\t%s\n",
-			s.Peer, address, s.ASN, s.State, s.Since, s.Received, s.Exported, cmp.Or(s.LastError, "-"))
+			s.Peer, address, s.ASN, s.State, since, s.Received, s.Exported, cmp.Or(s.LastError, "-"))
 	}
 	fmt.Fprintln(t, "\nSUMMARY\tMAIN TABLE\tANNOUNCED\tSENT TO")
 	for _, s := range r.Summaries {

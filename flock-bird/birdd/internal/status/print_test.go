@@ -15,15 +15,17 @@ import (
 	"flock.fritzlab.net/flock/internal/health"
 )
 
+func at(second int) time.Time { return time.Date(2026, 11, 23, 14, 31, second, 0, time.Local) }
+
 func report() *Report {
 	return &Report{
-		BIRD: BIRD{Version: "BIRD 2.0.12", RouterID: "10.0.0.1"},
+		Speaker: Speaker{Name: "bird", Version: "BIRD 2.0.12", RouterID: netip.MustParseAddr("10.0.0.1")},
 		Sessions: []Session{
-			{Peer: "tor-a", Protocol: "peer_tor_a", Address: netip.MustParseAddr("2001:db8::a"), ASN: 64500, State: "Established",
-				Since: "2026-11-23 14:31:56", Received: 1, Exported: 2},
-			{Peer: "tor-b", Protocol: "dyn_tor_b_1", Address: netip.MustParseAddr("fe80::b%eth1"), ASN: 64500, State: "Active",
-				Since: "2026-11-23 14:31:55", LastError: "Socket: Connection refused"},
-			{Peer: "tor-c", Protocol: "peer_tor_c", ASN: 64500, State: "Passive", Since: "2026-11-23 14:31:55"},
+			{Peer: "tor-a", Name: "peer_tor_a", Address: netip.MustParseAddr("2001:db8::a"), ASN: 64500, State: "Established",
+				Since: at(56), Received: 1, Exported: 2},
+			{Peer: "tor-b", Name: "dyn_tor_b_1", Address: netip.MustParseAddr("fe80::b%eth1"), ASN: 64500, State: "Active",
+				Since: at(55), LastError: "Socket: Connection refused"},
+			{Peer: "tor-c", Name: "peer_tor_c", ASN: 64500, State: "Active"},
 		},
 		Summaries: []Summary{
 			{Prefix: netip.MustParsePrefix("192.0.2.0/26"), Main: "unreachable", Announced: false, SentTo: []string{}},
@@ -44,7 +46,7 @@ func TestWriteTable(t *testing.T) {
 PEER   ADDRESS       AS     STATE        SINCE                RECEIVED  EXPORTED  LAST ERROR
 tor-a  2001:db8::a   64500  Established  2026-11-23 14:31:56  1         2         -
 tor-b  fe80::b%eth1  64500  Active       2026-11-23 14:31:55  0         0         Socket: Connection refused
-tor-c  -             64500  Passive      2026-11-23 14:31:55  0         0         -
+tor-c  -             64500  Active       -                    0         0         -
 
 SUMMARY          MAIN TABLE   ANNOUNCED  SENT TO
 192.0.2.0/26     unreachable  no         nobody
@@ -68,7 +70,7 @@ peer tor-d  2026-11-23 14:00:00Z  left out
 }
 
 func TestWriteTableWithoutBIRD(t *testing.T) {
-	r := &Report{BIRD: BIRD{Error: "connect: no such file"}}
+	r := &Report{Speaker: Speaker{Name: "bird", Error: "connect: no such file"}}
 	var got strings.Builder
 	if err := r.WriteTable(&got); err != nil || !strings.HasPrefix(got.String(), "BIRD does not answer: connect: no such file\n") {
 		t.Errorf("%v\n%s", err, got.String())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package status shows how the node announces: the sessions as BIRD tells, the routes as the kernel has
+// Package status shows how the node announces: the sessions as the speaker tells, the routes as the kernel has
 // them, and the problems that a running birdd noted.
 package status
 
@@ -15,45 +15,43 @@ import (
 	"path/filepath"
 	"time"
 
-	"flock.fritzlab.net/flock/internal/birdctl"
 	"flock.fritzlab.net/flock/internal/health"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
-// The names of files in the state folder.
-const (
-	// ControlSocket is BIRD's.
-	ControlSocket = "bird.ctl"
-	// ProblemsFile is where birdd notes its problems, a list of [health.Problem] in JSON.
-	ProblemsFile = "birdd.json"
-)
+// ProblemsFile is the name of the file in the state folder where birdd notes its problems, a list of [health.Problem] in
+// JSON.
+const ProblemsFile = "birdd.json"
 
 // Report is the whole of it. Lists are in a stable order.
 type Report struct {
-	BIRD      BIRD             `json:"bird"`
+	Speaker   Speaker          `json:"speaker"`
 	Sessions  []Session        `json:"sessions"`
 	Summaries []Summary        `json:"summaries"`
 	Addresses []Address        `json:"addresses"`
 	Problems  []health.Problem `json:"problems"`
 }
 
-// BIRD is the BIRD that was asked.
-type BIRD struct {
-	Version  string `json:"version,omitempty"`
-	RouterID string `json:"routerID,omitempty"`
+// Speaker is the speaker that was asked.
+type Speaker struct {
+	// Name is the speaker's in the NodeConfig.
+	Name     string     `json:"name"`
+	Version  string     `json:"version,omitempty"`
+	RouterID netip.Addr `json:"routerID,omitzero"`
 	// Error is why it did not answer.
 	Error string `json:"error,omitempty"`
 }
 
 // Session is one BGP session of a peer. An unnumbered peer has one for each router on its link, or one
-// that is passive.
+// that waits.
 type Session struct {
 	Peer string `json:"peer"`
-	// Protocol is the session's name in BIRD.
-	Protocol string     `json:"protocol"`
-	Address  netip.Addr `json:"address,omitzero"`
-	ASN      uint32     `json:"asn"`
-	State    string     `json:"state"`
-	Since    string     `json:"since"`
+	// Name is the session's in the speaker's terms.
+	Name    string        `json:"name"`
+	Address netip.Addr    `json:"address,omitzero"`
+	ASN     uint32        `json:"asn"`
+	State   speaker.State `json:"state"`
+	Since   time.Time     `json:"since,omitzero"`
 	// Received counts the prefixes that were taken, Exported those that were sent.
 	Received int `json:"received"`
 	Exported int `json:"exported"`
@@ -69,9 +67,6 @@ type Family struct {
 	Exported int    `json:"exported"`
 }
 
-// SinceTime returns Since as a time, and whether it is one.
-func (s Session) SinceTime() (time.Time, bool) { return birdctl.Protocol{Since: s.Since}.SinceTime() }
-
 // Summary is one pool's pair of routes.
 type Summary struct {
 	Prefix netip.Prefix `json:"prefix"`
@@ -79,7 +74,7 @@ type Summary struct {
 	// there is one in the announcement table.
 	Main      string `json:"main,omitempty"`
 	Announced bool   `json:"announced"`
-	// SentTo are the protocols whose peers were sent the prefix.
+	// SentTo are the sessions whose peers were sent the prefix.
 	SentTo []string `json:"sentTo"`
 }
 
@@ -94,12 +89,19 @@ type Address struct {
 	Pods []string `json:"pods,omitempty"`
 }
 
-// birdPatience is how long BIRD may take to answer everything.
-const birdPatience = 5 * time.Second
+// patience is how long a speaker may take to answer everything.
+const patience = 5 * time.Second
 
-// Collect asks BIRD and the kernel. A BIRD that does not answer is part of the report, not an error.
-func Collect(ctx context.Context, stateDir string, table uint32) (*Report, error) {
-	r := &Report{Sessions: []Session{}}
+// Asked is the speaker to ask, or why it cannot be.
+type Asked struct {
+	Name    string
+	Speaker speaker.Speaker
+	Err     error
+}
+
+// Collect asks the speaker and the kernel. A speaker that does not answer is part of the report, not an error.
+func Collect(ctx context.Context, asked Asked, stateDir string, table uint32) (*Report, error) {
+	r := &Report{Speaker: Speaker{Name: asked.Name}, Sessions: []Session{}}
 	var err error
 	if r.Problems, err = readProblems(filepath.Join(stateDir, ProblemsFile)); err != nil {
 		return nil, err
@@ -107,10 +109,10 @@ func Collect(ctx context.Context, stateDir string, table uint32) (*Report, error
 	if err := r.askKernel(table); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, birdPatience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := r.askBIRD(ctx, filepath.Join(stateDir, ControlSocket)); err != nil {
-		r.BIRD.Error = err.Error()
+	if err := r.askSpeaker(ctx, asked); err != nil {
+		r.Speaker.Error = err.Error()
 	}
 	return r, nil
 }

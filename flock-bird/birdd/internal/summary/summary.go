@@ -16,6 +16,7 @@ import (
 
 // Want is what there is to be.
 type Want struct {
+	// Pools are those that are announced whole.
 	Pools []netip.Prefix
 	// Type is that of the routes in the main table.
 	Type v1alpha1.SummaryRoute
@@ -25,11 +26,7 @@ type Want struct {
 
 // WantOf returns what a NodeConfig asks for.
 func WantOf(c *v1alpha1.Config, table uint32) Want {
-	w := Want{Type: c.SummaryRoute, Table: table}
-	for _, p := range c.Pools {
-		w.Pools = append(w.Pools, p.Prefix)
-	}
-	return w
+	return Want{Pools: c.Summaries, Type: c.SummaryRoute, Table: table}
 }
 
 // Covers tells whether a pool holds the address.

@@ -16,10 +16,10 @@ import (
 // States are all that a peer can be in.
 var States = []string{"Idle", "Connect", "Active", "OpenSent", "OpenConfirm", v1alpha1.PeerEstablished, v1alpha1.PeerAbsent}
 
-// Peers returns how each peer of the NodeConfig is, in its order; none where BIRD cannot be asked. An
+// Peers returns how each peer of the NodeConfig is, in its order; none where the speaker cannot be asked. An
 // unnumbered peer with several sessions is as well as the best of them.
 func Peers(s Seen) []v1alpha1.PeerStatus {
-	if s.Config == nil || s.Config.BGP == nil || s.NoBIRD || s.Report == nil || s.Report.BIRD.Error != "" {
+	if s.Config == nil || s.Config.BGP == nil || s.Foreign || s.Report == nil || s.Report.Speaker.Error != "" {
 		return nil
 	}
 	peers := make([]v1alpha1.PeerStatus, 0, len(s.Config.BGP.Peers))
@@ -37,12 +37,12 @@ func Peers(s Seen) []v1alpha1.PeerStatus {
 
 func peer(name string, sessions []status.Session, leftOut string) v1alpha1.PeerStatus {
 	if len(sessions) == 0 {
-		return v1alpha1.PeerStatus{Name: name, State: v1alpha1.PeerAbsent, LastError: cmp.Or(leftOut, "BIRD has not loaded it")}
+		return v1alpha1.PeerStatus{Name: name, State: v1alpha1.PeerAbsent, LastError: cmp.Or(leftOut, "the speaker has not loaded it")}
 	}
 	best := slices.MaxFunc(sessions, func(a, b status.Session) int { return progress(a) - progress(b) })
-	p := v1alpha1.PeerStatus{Name: name, State: stateOf(best), LastError: best.LastError}
-	if since, known := best.SinceTime(); known {
-		p.Since = &metav1.Time{Time: since.Truncate(time.Second)}
+	p := v1alpha1.PeerStatus{Name: name, State: string(best.State), LastError: best.LastError}
+	if !best.Since.IsZero() {
+		p.Since = &metav1.Time{Time: best.Since.Local().Truncate(time.Second)}
 	}
 	for _, one := range sessions {
 		p.PrefixesReceived += int64(one.Received)
@@ -51,18 +51,7 @@ func peer(name string, sessions []status.Session, leftOut string) v1alpha1.PeerS
 	return p
 }
 
-func progress(s status.Session) int { return slices.Index(States, stateOf(s)) }
-
-// stateOf returns the session's state in BGP's words, which are BIRD's but for these.
-func stateOf(s status.Session) string {
-	switch s.State {
-	case "Passive": // it waits for the router to connect
-		return "Active"
-	case "Down", "Close":
-		return "Idle"
-	}
-	return s.State
-}
+func progress(s status.Session) int { return slices.Index(States, string(s.State)) }
 
 // Prefixes returns the counts of a peer by family, "ipv4" and "ipv6", over all its sessions.
 func Prefixes(s Seen, peer string) map[string]status.Family {

@@ -21,12 +21,12 @@ import (
 type Seen struct {
 	// Config is the NodeConfig that birdd goes by, nil before the first valid one.
 	Config *v1alpha1.Config
-	// ConfigErr is why birdd does not go by the NodeConfig as it is now, BirdErr why BIRD does not.
-	ConfigErr, BirdErr error
+	// ConfigErr is why birdd does not go by the NodeConfig as it is now, SpeakerErr why the speaker does not.
+	ConfigErr, SpeakerErr error
 	// LeftOut says by name which peers have no session for want of their password, and why.
 	LeftOut map[string]string
-	// NoBIRD tells that another speaker reads the announcement table, whose sessions nobody knows.
-	NoBIRD bool
+	// Foreign tells that the speaker is none of birdd's: it reads the announcement table, and nobody knows its sessions.
+	Foreign bool
 	// Report is nil before the first look.
 	Report *status.Report
 }
@@ -52,12 +52,19 @@ func unknown(kind string, s Seen) *metav1.Condition {
 		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonNotYetKnown, "birdd has just started")
 	case s.Config == nil:
 		return condition(kind, metav1.ConditionFalse, reasonOf(s.ConfigErr), s.ConfigErr.Error())
-	case s.NoBIRD && kind == v1alpha1.ConditionAnnounced:
+	case s.Foreign && kind == v1alpha1.ConditionAnnounced:
 		return nil
-	case s.Report.BIRD.Error != "":
-		return condition(kind, metav1.ConditionUnknown, v1alpha1.ReasonBIRDUnreachable, s.Report.BIRD.Error)
+	case s.Report.Speaker.Error != "":
+		return condition(kind, metav1.ConditionUnknown, unreachable(s), s.Report.Speaker.Error)
 	}
 	return nil
+}
+
+func unreachable(s Seen) string {
+	if s.Report.Speaker.Name == v1alpha1.SpeakerBIRD {
+		return v1alpha1.ReasonBIRDUnreachable
+	}
+	return v1alpha1.ReasonSpeakerUnreachable
 }
 
 func reasonOf(configErr error) string {
@@ -99,25 +106,25 @@ func announced(s Seen) *metav1.Condition {
 	switch {
 	case errors.Is(s.ConfigErr, source.ErrInvalid):
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonInvalidNodeConfig, "birdd keeps to the NodeConfig before this one: "+s.ConfigErr.Error())
-	case s.BirdErr != nil:
-		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonConfigurationNotLoaded, s.BirdErr.Error())
+	case s.SpeakerErr != nil:
+		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonConfigurationNotLoaded, s.SpeakerErr.Error())
 	}
 	if missing := unannounced(s); len(missing) > 0 {
 		return condition(kind, metav1.ConditionFalse, v1alpha1.ReasonSummariesNotAnnounced, strings.Join(missing, "; "))
 	}
-	return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonSummariesAnnounced, fmt.Sprintf("%d of %d pools", len(s.Config.Pools), len(s.Config.Pools)))
+	return condition(kind, metav1.ConditionTrue, v1alpha1.ReasonSummariesAnnounced, fmt.Sprintf("%d of %d pools", len(s.Config.Summaries), len(s.Config.Summaries)))
 }
 
-// unannounced returns which pools no peer was told of, and why.
+// unannounced returns which of the pools that are announced whole no peer was told of, and why.
 func unannounced(s Seen) []string {
 	var missing []string
-	for _, p := range s.Config.Pools {
-		i := slices.IndexFunc(s.Report.Summaries, func(one status.Summary) bool { return one.Prefix == p.Prefix })
+	for _, p := range s.Config.Summaries {
+		i := slices.IndexFunc(s.Report.Summaries, func(one status.Summary) bool { return one.Prefix == p })
 		switch {
 		case i < 0 || !s.Report.Summaries[i].Announced:
-			missing = append(missing, p.Prefix.String()+" is not in the announcement table")
-		case !s.NoBIRD && len(s.Report.Summaries[i].SentTo) == 0:
-			missing = append(missing, p.Prefix.String()+" was sent to no peer")
+			missing = append(missing, p.String()+" is not in the announcement table")
+		case !s.Foreign && len(s.Report.Summaries[i].SentTo) == 0:
+			missing = append(missing, p.String()+" was sent to no peer")
 		}
 	}
 	return missing
@@ -131,7 +138,7 @@ func Reachable(s Seen) (bool, string) {
 		return true, "the NodeConfig has no BGP"
 	}
 	// What of the NodeConfig of now is not in force does not cut off the pods of the one before.
-	s.ConfigErr, s.BirdErr = nil, nil
+	s.ConfigErr, s.SpeakerErr = nil, nil
 	c := announced(s)
 	return c.Status == metav1.ConditionTrue, c.Message
 }

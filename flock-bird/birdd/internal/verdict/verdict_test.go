@@ -16,23 +16,25 @@ import (
 	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
-	"flock.fritzlab.net/flock/internal/pool"
 )
 
 var pool6 = netip.MustParsePrefix("2001:db8:1::/64")
+
+func at(second int) time.Time { return time.Date(2026, 11, 23, 14, 31, second, 0, time.Local) }
 
 // well is a node that announces one pool to two peers.
 func well() Seen {
 	return Seen{
 		Config: &v1alpha1.Config{
-			Name:  "node-1",
-			Pools: []pool.Pool{{Name: "default6", Prefix: pool6}},
-			BGP:   &v1alpha1.BGPConfig{Peers: []v1alpha1.PeerConfig{{Name: "tor-b"}, {Name: "tor-a"}}},
+			Name:      "node-1",
+			Summaries: []netip.Prefix{pool6},
+			BGP:       &v1alpha1.BGPConfig{Peers: []v1alpha1.PeerConfig{{Name: "tor-b"}, {Name: "tor-a"}}},
 		},
 		Report: &status.Report{
+			Speaker: status.Speaker{Name: "bird"},
 			Sessions: []status.Session{
-				{Peer: "tor-a", Protocol: "peer_tor_a", State: "Established", Since: "2026-11-23 14:31:56", Received: 1, Exported: 2},
-				{Peer: "tor-b", Protocol: "peer_tor_b", State: "Established", Since: "2026-11-23 14:31:57", Received: 1, Exported: 2},
+				{Peer: "tor-a", Name: "peer_tor_a", State: "Established", Since: at(56), Received: 1, Exported: 2},
+				{Peer: "tor-b", Name: "peer_tor_b", State: "Established", Since: at(57), Received: 1, Exported: 2},
 			},
 			Summaries: []status.Summary{{Prefix: pool6, Announced: true, SentTo: []string{"peer_tor_a", "peer_tor_b"}}},
 		},
@@ -94,12 +96,16 @@ func TestConditions(t *testing.T) {
 		{"invalid from the start", with(func(s *Seen) { s.ConfigErr, s.Config = errInvalid, nil }), poolsReady,
 			"Established=False InvalidNodeConfig: check NodeConfig: invalid: spec.mtu\nAnnounced=False InvalidNodeConfig: check NodeConfig: invalid: spec.mtu\n" +
 				"Ready=False InvalidNodeConfig: Established: check NodeConfig: invalid: spec.mtu"},
-		{"refused by BIRD", with(func(s *Seen) { s.BirdErr = errors.New("no session came up again") }), poolsReady,
+		{"refused by BIRD", with(func(s *Seen) { s.SpeakerErr = errors.New("no session came up again") }), poolsReady,
 			allUp + "Announced=False ConfigurationNotLoaded: no session came up again\nReady=False ConfigurationNotLoaded: Announced: no session came up again"},
-		{"BIRD is away", with(func(s *Seen) { s.Report.BIRD.Error = "connect to BIRD" }), poolsReady,
+		{"BIRD is away", with(func(s *Seen) { s.Report.Speaker.Error = "connect to BIRD" }), poolsReady,
 			"Established=Unknown BIRDUnreachable: connect to BIRD\nAnnounced=Unknown BIRDUnreachable: connect to BIRD\nReady=False BIRDUnreachable: Established: connect to BIRD"},
+		{"an extension is away", with(func(s *Seen) { s.Report.Speaker = status.Speaker{Name: "gobgp", Error: "it is not up"} }), poolsReady,
+			"Established=Unknown SpeakerUnreachable: it is not up\nAnnounced=Unknown SpeakerUnreachable: it is not up\nReady=False SpeakerUnreachable: Established: it is not up"},
+		{"a pool whose addresses are announced one by one", with(func(s *Seen) { s.Config.Summaries, s.Report.Summaries = nil, nil }), poolsReady,
+			allUp + "Announced=True SummariesAnnounced: 0 of 0 pools\nReady=True EverythingTrue: the node is well"},
 		{"another speaker", with(func(s *Seen) {
-			s.NoBIRD, s.Report.Sessions, s.Report.BIRD.Error, s.Report.Summaries[0].SentTo = true, nil, "connect to BIRD", nil
+			s.Foreign, s.Report.Sessions, s.Report.Speaker.Error, s.Report.Summaries[0].SentTo = true, nil, "connect to BIRD", nil
 		}), poolsReady,
 			"Established=Unknown BIRDUnreachable: connect to BIRD\nAnnounced=True SummariesAnnounced: 1 of 1 pools\nReady=False BIRDUnreachable: Established: connect to BIRD"},
 		{"nothing seen", Seen{}, poolsReady,
@@ -124,10 +130,10 @@ func TestReachable(t *testing.T) {
 		{"to one of two peers", with(func(s *Seen) { s.Report.Summaries[0].SentTo = []string{"peer_tor_a"} }), true, "1 of 1 pools"},
 		{"to nobody", with(func(s *Seen) { s.Report.Summaries[0].SentTo = nil }), false, "2001:db8:1::/64 was sent to no peer"},
 		{"no summary", with(func(s *Seen) { s.Report.Summaries = nil }), false, "2001:db8:1::/64 is not in the announcement table"},
-		{"BIRD is away", with(func(s *Seen) { s.Report.BIRD.Error = "connect to BIRD" }), false, "connect to BIRD"},
+		{"BIRD is away", with(func(s *Seen) { s.Report.Speaker.Error = "connect to BIRD" }), false, "connect to BIRD"},
 		{"no BGP", with(func(s *Seen) { s.Config.BGP, s.Report.Summaries = nil, nil }), true, "the NodeConfig has no BGP"},
 		{"an invalid NodeConfig changes nothing", with(func(s *Seen) { s.ConfigErr = errInvalid }), true, "1 of 1 pools"},
-		{"another speaker", with(func(s *Seen) { s.NoBIRD, s.Report.BIRD.Error, s.Report.Summaries[0].SentTo = true, "away", nil }), true, "1 of 1 pools"},
+		{"another speaker", with(func(s *Seen) { s.Foreign, s.Report.Speaker.Error, s.Report.Summaries[0].SentTo = true, "away", nil }), true, "1 of 1 pools"},
 	} {
 		if got, text := Reachable(test.seen); got != test.want || text != test.text {
 			t.Errorf("%s: Reachable() = %v, %q, want %v, %q", test.name, got, text, test.want, test.text)
@@ -136,16 +142,14 @@ func TestReachable(t *testing.T) {
 }
 
 func TestPeers(t *testing.T) {
-	since := func(second int) *metav1.Time {
-		return &metav1.Time{Time: time.Date(2026, 11, 23, 14, 31, second, 0, time.Local)}
-	}
+	since := func(second int) *metav1.Time { return &metav1.Time{Time: at(second)} }
 	s := with(func(s *Seen) {
 		s.Config.BGP.Peers = append(s.Config.BGP.Peers, v1alpha1.PeerConfig{Name: "tor-c", Interface: "eth0"}, v1alpha1.PeerConfig{Name: "tor-d"}, v1alpha1.PeerConfig{Name: "tor-e"})
 		s.LeftOut = map[string]string{"tor-d": "left out: no Secret"}
-		s.Report.Sessions[1].State, s.Report.Sessions[1].Since = "Passive", "14:31"
+		s.Report.Sessions[1].State, s.Report.Sessions[1].Since = "Active", time.Time{}
 		s.Report.Sessions = append(s.Report.Sessions,
-			status.Session{Peer: "tor-c", Protocol: "dyn_tor_c_1", State: "Down", LastError: "Bad peer AS"},
-			status.Session{Peer: "tor-c", Protocol: "dyn_tor_c_2", State: "Established", Since: "2026-11-23 14:31:58", Received: 3, Exported: 4},
+			status.Session{Peer: "tor-c", Name: "dyn_tor_c_1", State: "Idle", LastError: "Bad peer AS"},
+			status.Session{Peer: "tor-c", Name: "dyn_tor_c_2", State: "Established", Since: at(58), Received: 3, Exported: 4},
 			status.Session{Peer: "gone", State: "Established"})
 	})
 	want := []v1alpha1.PeerStatus{
@@ -153,12 +157,12 @@ func TestPeers(t *testing.T) {
 		{Name: "tor-a", State: "Established", Since: since(56), PrefixesReceived: 1, PrefixesExported: 2},
 		{Name: "tor-c", State: "Established", Since: since(58), PrefixesReceived: 3, PrefixesExported: 4},
 		{Name: "tor-d", State: "Absent", LastError: "left out: no Secret"},
-		{Name: "tor-e", State: "Absent", LastError: "BIRD has not loaded it"},
+		{Name: "tor-e", State: "Absent", LastError: "the speaker has not loaded it"},
 	}
 	if diff := cmp.Diff(want, Peers(s)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	s.Report.BIRD.Error = "connect to BIRD"
+	s.Report.Speaker.Error = "connect to BIRD"
 	if got := Peers(s); got != nil {
 		t.Errorf("without BIRD: %+v", got)
 	}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"sync/atomic"
+	"time"
+
+	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/bird"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakerconf"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakers"
+	"flock.fritzlab.net/flock/internal/extension"
+	"flock.fritzlab.net/flock/internal/health"
+	"flock.fritzlab.net/flock/internal/task"
+	"flock.fritzlab.net/flock/plugins/speaker"
+)
+
+// The rhythm of the speaker: new configurations are at least speakerRest apart, a speaker that was started again is
+// found within speakerInterval, and what no event tells of, a changed password, within renderInterval.
+const (
+	speakerRest     = 500 * time.Millisecond
+	speakerInterval = 2 * time.Second
+	renderInterval  = 30 * time.Second
+	speakerPatience = 10 * time.Second
+)
+
+// sessions is the task that keeps the node's speaker at what the NodeConfig says.
+type sessions struct {
+	log       *slog.Logger
+	health    *health.Health
+	config    atomic.Pointer[v1alpha1.Config] // to be spoken; nil before the first
+	spoken    atomic.Pointer[v1alpha1.Config] // the last that the speaker was given, whatever became of it
+	own       func() ([]netip.Addr, error)
+	passwords Passwords
+	table     uint32
+	// bird is BIRD, managed whether birdd may configure it, and all the speakers are all that there are.
+	bird    *bird.Speaker
+	managed bool
+	all     *speakers.Set
+	first   func()               // is called when a NodeConfig was given to the speaker for the first time
+	done    func(reload.Outcome) // is told what became of each attempt
+	trigger task.Trigger
+
+	name     atomic.Pointer[string] // of the speaker that has the sessions
+	outdated atomic.Bool
+	made     time.Time
+	told     speaker.Config
+	toldOf   *v1alpha1.Config
+	// judged is what an extension has accepted or refused last.
+	judged speaker.Config
+}
+
+func (s *sessions) Name() string { return "sessions" }
+
+// changed has the configuration made again: the NodeConfig, a password or an address has changed.
+func (s *sessions) changed() {
+	s.outdated.Store(true)
+	s.trigger.Fire()
+}
+
+// take has the speaker go by the NodeConfig from now on.
+func (s *sessions) take(config *v1alpha1.Config) {
+	if s.config.Swap(config) != config {
+		s.changed()
+	}
+}
+
+// tried tells whether the speaker has been given the NodeConfig.
+func (s *sessions) tried(config *v1alpha1.Config) bool { return s.spoken.Load() == config }
+
+// foreign tells whether the sessions are a speaker's that is none of birdd's.
+func (s *sessions) foreign() bool { return !s.managed && *s.name.Load() == v1alpha1.SpeakerBIRD }
+
+func (s *sessions) Run(ctx context.Context) error {
+	defer s.all.Close()
+	s.outdated.Store(true)
+	alive := s.health.Loop(s.Name(), loopLimit)
+	return task.Loop(ctx, s.trigger, speakerRest, speakerInterval, func(ctx context.Context) {
+		alive()
+		s.keep(ctx)
+	})
+}
+
+func (s *sessions) keep(ctx context.Context) {
+	outdated := s.outdated.Swap(false) // before the look at the NodeConfig, which may change meanwhile
+	config := s.config.Load()
+	if config == nil {
+		return
+	}
+	err := s.choose(config)
+	if err == nil && (outdated || time.Since(s.made) >= renderInterval) {
+		err = s.make(ctx, config)
+	}
+	if err != nil {
+		s.outdated.Store(true)
+		s.health.Set(s.area(), err)
+		return
+	}
+	s.silenceOthers(ctx)
+	err = s.configure(ctx)
+	if s.spoken.Swap(s.toldOf) != s.toldOf {
+		defer s.first()
+	}
+	if errors.Is(err, bird.ErrOnTrial) {
+		s.trigger.Fire()
+		return
+	}
+	s.health.Set(s.area(), err)
+}
+
+// area is the speaker's among those of birdd's work.
+func (s *sessions) area() string { return speakers.Title(*s.name.Load()) }
+
+// choose takes up the speaker that the NodeConfig names. One without BGP leaves it to the one before to end sessions.
+func (s *sessions) choose(config *v1alpha1.Config) error {
+	if config.BGP == nil || config.BGP.Speaker == *s.name.Load() {
+		return nil
+	}
+	if err := s.all.Note(config.BGP.Speaker); err != nil {
+		return err
+	}
+	s.health.Set(s.area(), nil)
+	s.name.Store(&config.BGP.Speaker)
+	s.health.Need(needs(s)...)
+	s.outdated.Store(true)
+	s.log.Info("the node's sessions go to another speaker", "speaker", config.BGP.Speaker)
+	return nil
+}
+
+// silenceOthers has all speakers but the node's speak to nobody, so that there are no two sessions with one peer.
+func (s *sessions) silenceOthers(ctx context.Context) {
+	quiet, name := speakerconf.WithoutPeers(s.told), *s.name.Load()
+	if s.managed && name != v1alpha1.SpeakerBIRD {
+		s.health.Set(areaBird, within(ctx, func(ctx context.Context) error { return s.bird.Retire(ctx, quiet) }))
+	}
+	for _, other := range s.all.Others(name) {
+		err := s.tell(ctx, other, quiet)
+		if errors.Is(err, extension.ErrDown) {
+			err = nil
+		}
+		s.health.Set(speakers.Title(other), err)
+	}
+}
+
+// configure tells the node's speaker what it is to go by.
+func (s *sessions) configure(ctx context.Context) error {
+	name := *s.name.Load()
+	if name == v1alpha1.SpeakerBIRD {
+		if s.foreign() {
+			return nil
+		}
+		return s.tell(ctx, name, s.told)
+	}
+	err := s.tell(ctx, name, s.told)
+	if s.toldOf.BGP == nil && errors.Is(err, extension.ErrDown) {
+		return nil // it is not needed
+	}
+	refused, known := (*speaker.RefusedError)(nil), reflect.DeepEqual(s.told, s.judged)
+	switch {
+	case err == nil && !known:
+		s.done(reload.Loaded)
+	case errors.As(err, &refused) && !known:
+		s.done(reload.Refused)
+	case err != nil && refused == nil:
+		s.done(reload.Failed)
+		return err
+	}
+	s.judged = s.told
+	return err
+}
+
+func (s *sessions) tell(ctx context.Context, name string, c speaker.Config) error {
+	one, err := s.all.Get(name)
+	if err != nil {
+		return err
+	}
+	return within(ctx, func(ctx context.Context) error { return one.Configure(ctx, c) })
+}
+
+func within(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, speakerPatience)
+	defer cancel()
+	return do(ctx)
+}
+
+// make makes what the speaker is told.
+func (s *sessions) make(ctx context.Context, config *v1alpha1.Config) error {
+	own, err := s.own()
+	if err != nil {
+		return err
+	}
+	in := speakerconf.Input{Config: config, Table: s.table, Own: own}
+	if !s.foreign() {
+		if in.Passwords, err = s.readPasswords(ctx, config); err != nil {
+			return err
+		}
+	}
+	s.told, s.toldOf, s.made = speakerconf.Make(in), config, time.Now()
+	return nil
+}
+
+// readPasswords returns the passwords that can be read. A peer is not configured without its own. While
+// nobody can say what one is, nothing is: the session that may run with it is not to end for that.
+func (s *sessions) readPasswords(ctx context.Context, config *v1alpha1.Config) (map[string]speaker.Password, error) {
+	passwords, errs := s.passwords.ReadAll(ctx, config)
+	var pending []error
+	for peer, err := range errs {
+		if errors.Is(err, password.ErrPending) {
+			pending = append(pending, fmt.Errorf("wait for peer %s: %w", peer, err))
+		}
+	}
+	if len(pending) > 0 {
+		return nil, errors.Join(pending...)
+	}
+	setPeers(s.health, errs)
+	return passwords, nil
+}
