@@ -47,7 +47,7 @@ func refuse(req *request, err error) {
 }
 
 // give returns what the attachment has already, whatever has changed since, or else allocates. All that
-// may take time comes before the one transaction.
+// may take time comes before the transaction, or between two of them.
 func give(ctx context.Context, req *request, begun time.Time) (*current.Result, error) {
 	if n := len(req.Attachment.ContainerID); n > maxContainerID {
 		return nil, cni.Wrap(types.ErrInvalidEnvironmentVariables, fmt.Errorf("read CNI_CONTAINERID: %d bytes, %d at most", n, maxContainerID))
@@ -61,23 +61,38 @@ func give(ctx context.Context, req *request, begun time.Time) (*current.Result, 
 			return g.result(req)
 		}
 	}
-	plan, node, planErr := prepare(ctx, req)
-	var g grant
-	err := openStore(req.Conf).Update(func(tx *store.Tx) (err error) {
-		var found bool
-		if g, found, err = granted(tx, req.Attachment); err != nil || found {
-			return err
-		}
-		if planErr != nil {
-			return planErr
-		}
-		g, err = allocateNew(tx, req, plan, node, begun)
-		return err
-	})
+	o := order{request: req, begun: begun}
+	o.plan, o.node, o.planErr = prepare(ctx, req)
+	g, err := o.fill(ctx)
 	if err != nil {
 		return nil, coded(err)
 	}
 	return g.result(req)
+}
+
+// order is what is to be allocated.
+type order struct {
+	*request
+	plan    allocate.Plan
+	node    nodefile.Node
+	planErr error // counts only for an attachment that has nothing yet
+	begun   time.Time
+}
+
+// once gives in one transaction.
+func (o order) once() (g grant, err error) {
+	err = openStore(o.Conf).Update(func(tx *store.Tx) (err error) {
+		var found bool
+		if g, found, err = granted(tx, o.Attachment); err != nil || found {
+			return err
+		}
+		if o.planErr != nil {
+			return o.planErr
+		}
+		g, err = o.allocate(tx)
+		return err
+	})
+	return g, err
 }
 
 // look reads what the attachment has, without the lock that keeps others out.
@@ -114,22 +129,22 @@ func readNode(c config.Config) (nodefile.Node, error) {
 	return node, cni.Wrap(types.ErrInvalidNetworkConfig, err)
 }
 
-func allocateNew(tx *store.Tx, req *request, plan allocate.Plan, node nodefile.Node, begun time.Time) (grant, error) {
+func (o order) allocate(tx *store.Tx) (grant, error) {
 	alloc := store.Allocation{
-		Attachment: req.Attachment, State: store.Pending, Pod: req.Pod, Netns: req.Netns, Allocated: begun,
+		Attachment: o.Attachment, State: store.Pending, Pod: o.Pod, Netns: o.Netns, Allocated: o.begun,
 	}
-	if req.Conf.Delegated() {
+	if o.Conf.Delegated() {
 		// Nobody comes after who would commit it.
 		alloc.State, alloc.CommittedAt = store.Committed, time.Now().UTC()
 	}
-	alloc, err := allocate.New(node.CoolDown).Allocate(tx, plan, alloc)
+	alloc, err := allocate.New(o.node.CoolDown).Allocate(tx, o.plan, alloc)
 	if err != nil {
 		return grant{}, err
 	}
 	g := grant{alloc: alloc}
-	if req.Conf.Form == config.Subnet {
-		g.subnets = subnetsOf(alloc.Addresses, node.Pools)
-		err = tx.SetNote(config.Name, req.Attachment, g.subnets)
+	if o.Conf.Form == config.Subnet {
+		g.subnets = subnetsOf(alloc.Addresses, o.node.Pools)
+		err = tx.SetNote(config.Name, o.Attachment, g.subnets)
 	}
 	return g, err
 }

@@ -99,7 +99,7 @@ func collect(_ context.Context, req *cni.GCRequest[config.Config]) error {
 }
 
 // status tries, without storing anything, what a pod would get that asks for nothing in particular.
-func status(_ context.Context, req *cni.StatusRequest[config.Config]) error {
+func status(ctx context.Context, req *cni.StatusRequest[config.Config]) error {
 	node, err := req.Conf.Node()
 	if err != nil {
 		return unavailable(err)
@@ -107,6 +107,9 @@ func status(_ context.Context, req *cni.StatusRequest[config.Config]) error {
 	plan, err := allocate.NewPlan(allocate.Wish{
 		Node: node, Delegated: req.Conf.Delegated(), Gateway: req.Conf.Form == config.Subnet,
 	})
+	if err == nil {
+		err = anyUp(ctx, req.Conf.Socket, plan)
+	}
 	if err != nil {
 		return unavailable(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/daemon"
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/listing"
+	"flock.fritzlab.net/flock/internal/extension"
 	"flock.fritzlab.net/flock/internal/lookup"
 	"flock.fritzlab.net/flock/internal/nodefile"
 	"flock.fritzlab.net/flock/internal/store"
@@ -55,6 +57,18 @@ what it knows.
 Without, the NodeConfig is the file --config, and node.json follows it. While the
 file is missing or wrong, the last node.json stays.
 
+A pool of the NodeConfig may name an allocator other than random and sequential:
+a program allocator-NAME in the folder --extensions, where it and every folder
+above it belong to root and nobody else may write. ipamd runs it while pools name
+it, and until it has nothing any more that pods of this node were given; it starts
+it again, later each time, when it fails. flock-ipam gets the addresses of the pool
+through --socket. What a pod's DEL has freed is released with the allocator within
+milliseconds, or once ipamd and the allocator are back; what was given to a pod
+that never came is, after two minutes. The program's environment has NODE_NAME,
+KUBECONFIG, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT where ipamd has
+them, and those variables of ipamd's that begin with its name in capitals, such
+as STICKY_.
+
 /readyz says what is wrong, /metrics counts; both are served at --listen. A second
 ipamd ends there, before it takes anything from the first; one whose sockets were
 removed or taken over ends too, to be started again.
@@ -92,6 +106,9 @@ func newRun() *cobra.Command {
 			if o.Cluster != nil {
 				o.ConfigFile = ""
 			}
+			if o.Socket == "" {
+				o.Socket = filepath.Join(o.StateDir, filepath.Base(lookup.DefaultSocket))
+			}
 			o.Log = slog.New(slog.NewJSONHandler(c.OutOrStdout(), nil))
 			return daemon.Run(c.Context(), o)
 		},
@@ -99,7 +116,8 @@ func newRun() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&cluster.Node, "node-name", os.Getenv("NODE_NAME"), "name of the node, and of its NodeConfig, in Kubernetes (default $NODE_NAME)")
 	flags.StringVar(&cluster.Kubeconfig, "kubeconfig", "", "access to the API server; empty for that of the pod that ipamd runs in")
-	flags.StringVar(&cluster.Socket, "socket", lookup.DefaultSocket, "where flock-ipam asks for the annotations of pods")
+	flags.StringVar(&o.Socket, "socket", "", "where flock-ipam asks for the annotations of pods, and for addresses that extensions give (default ipamd.sock in --state-dir)")
+	flags.StringVar(&o.Extensions, "extensions", extension.DefaultDir, "folder of the programs allocator-NAME that pools name")
 	flags.DurationVar(&cluster.ConfigWait, "config-wait", time.Minute, "how long after the start a NodeConfig may be expected to appear")
 	flags.BoolVar(&cluster.PodCIDRs, "pod-cidrs", true, "take the pools from the Node's podCIDRs where there was never a NodeConfig")
 	flags.StringVar(&o.ConfigFile, "config", "/etc/flock/nodeconfig.yaml", "file with the NodeConfig, without Kubernetes; empty to leave node.json to somebody else")
@@ -119,7 +137,7 @@ func choose(flags *pflag.FlagSet, cluster daemon.Cluster) (*daemon.Cluster, erro
 		return nil, nil
 	}
 	if cluster.Node == "" {
-		for _, name := range []string{"node-name", "kubeconfig", "socket", "config-wait", "pod-cidrs"} {
+		for _, name := range []string{"node-name", "kubeconfig", "config-wait", "pod-cidrs"} {
 			if flags.Changed(name) {
 				return nil, fmt.Errorf("--%s is given and no name of a node: set --node-name", name)
 			}

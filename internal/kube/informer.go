@@ -26,8 +26,16 @@ func (c *Client) NodeConfigInformer(name string) cache.SharedIndexInformer {
 
 // PodInformer returns an informer on the pods of one node, of [*corev1.Pod], stripped to what flock
 // reads. It watches once it is run; keys are namespace/name.
-func (c *Client) PodInformer(node string) cache.SharedIndexInformer {
-	return informer(c.core, "pods", "", fields.OneTermEqualSelector("spec.nodeName", node), &corev1.Pod{}, stripPod)
+func (c *Client) PodInformer(node string) cache.SharedIndexInformer { return c.podInformer(node, stripPod) }
+
+// LabelledPodInformer returns one whose pods have their labels, all of their annotations and their controller as well,
+// which extensions may read.
+func (c *Client) LabelledPodInformer(node string) cache.SharedIndexInformer {
+	return c.podInformer(node, stripSpec)
+}
+
+func (c *Client) podInformer(node string, transform cache.TransformFunc) cache.SharedIndexInformer {
+	return informer(c.core, "pods", "", fields.OneTermEqualSelector("spec.nodeName", node), &corev1.Pod{}, transform)
 }
 
 // SecretInformer returns an informer on one Secret, of [*corev1.Secret]. It watches once it is run.
@@ -68,7 +76,7 @@ func stripPod(object any) (any, error) {
 	*pod = corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
-			DeletionTimestamp: pod.DeletionTimestamp, Annotations: ownAnnotations(pod.Annotations),
+			DeletionTimestamp: pod.DeletionTimestamp, Annotations: OwnAnnotations(pod.Annotations),
 		},
 		Spec: corev1.PodSpec{NodeName: pod.Spec.NodeName, HostNetwork: pod.Spec.HostNetwork},
 		Status: corev1.PodStatus{
@@ -79,8 +87,24 @@ func stripPod(object any) (any, error) {
 	return pod, nil
 }
 
-// ownAnnotations returns flock's, and the UID by which the container runtime knows a static pod.
-func ownAnnotations(all map[string]string) map[string]string {
+// stripSpec keeps what flock reads, and what tells what the pod is.
+func stripSpec(object any) (any, error) {
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return object, nil
+	}
+	whole := pod.ObjectMeta
+	delete(whole.Annotations, corev1.LastAppliedConfigAnnotation)
+	object, err := stripPod(pod)
+	pod.Annotations, pod.Labels = whole.Annotations, whole.Labels
+	if owner := metav1.GetControllerOf(&whole); owner != nil {
+		pod.OwnerReferences = []metav1.OwnerReference{*owner}
+	}
+	return object, err
+}
+
+// OwnAnnotations returns flock's, and the UID by which the container runtime knows a static pod.
+func OwnAnnotations(all map[string]string) map[string]string {
 	var own map[string]string
 	for key, value := range all {
 		if strings.HasPrefix(key, annotation.Prefix) || key == corev1.MirrorPodAnnotationKey {

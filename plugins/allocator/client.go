@@ -76,15 +76,18 @@ func writeRequest(r Request) *proto.AllocateRequest {
 
 // remoteError has the text of the other side, and is the error that its status code stands for.
 type remoteError struct {
-	text string
-	is   error
+	status *status.Status
+	is     error
 }
 
 // Error returns the text alone, in which the other side has said it all.
-func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Error() string { return e.status.Message() }
 
 // Unwrap returns what the error is on both sides.
 func (e *remoteError) Unwrap() error { return e.is }
+
+// GRPCStatus is for those who want to know whether the other side said it at all.
+func (e *remoteError) GRPCStatus() *status.Status { return e.status }
 
 // offWire returns the error of a status, so that [errors.Is] finds in it what was sent.
 func offWire(err error) error {
@@ -96,5 +99,5 @@ func offWire(err error) error {
 		codes.NotFound: ErrExhausted, codes.FailedPrecondition: ErrRefused,
 		codes.Canceled: context.Canceled, codes.DeadlineExceeded: context.DeadlineExceeded,
 	}[s.Code()]
-	return &remoteError{s.Message(), same}
+	return &remoteError{s, same}
 }

@@ -22,6 +22,8 @@ const (
 	CodeNoHostInterface                   // prevResult names no host-side interface
 	CodeCheckMismatch                     // CHECK found a difference
 	CodeKernel                            // the kernel refused a change
+	CodeAllocatorRefused                  // a pool's allocator does not serve the pod
+	CodeAllocatorWrong                    // a pool's allocator gave what no pod may have
 )
 
 // Code describes one error code of flock's own.
@@ -56,6 +58,10 @@ var Codes = []Code{
 		"recreate the pod; the message names the first difference"},
 	{CodeKernel, "Kernel", "the kernel refused a change that the attachment needs",
 		"the message holds the kernel's own words; look at the node's kernel log and limits"},
+	{CodeAllocatorRefused, "AllocatorRefused", "the pool's allocator does not serve such a pod",
+		"the message holds the allocator's own words; change the pod, or have it ask for another pool by cidr6 or cidr4"},
+	{CodeAllocatorWrong, "AllocatorWrong", "the pool's allocator gave an address that no pod may have",
+		"the allocator is at fault: look at ipamd's log, and hold the allocator to allocatortest"},
 }
 
 // Wrap returns err as a CNI error with the code: err's text is the message, and for flock's own codes

@@ -3,6 +3,7 @@
 package allocate
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -12,7 +13,6 @@ import (
 
 	"flock.fritzlab.net/flock/api/v1alpha1/annotation"
 	"flock.fritzlab.net/flock/internal/nodefile"
-	"flock.fritzlab.net/flock/internal/pool"
 	"flock.fritzlab.net/flock/internal/store"
 )
 
@@ -37,7 +37,8 @@ const pruneLimit = 16
 
 // Allocate picks the plan's addresses and stores them in the allocation, which it returns complete. An
 // error wraps [ErrExhausted] where the pools are full, and a [*store.TakenError] where a fixed or anycast
-// address is another attachment's; the transaction must fail with it.
+// address, or one that an extension gave, is another attachment's. A [*NeedError] tells to ask an extension, to note
+// its answer in the plan, and to begin again. The transaction must fail with any of them.
 func (a Allocator) Allocate(tx *store.Tx, plan Plan, alloc store.Allocation) (store.Allocation, error) {
 	picks, err := a.pick(tx, plan)
 	if err != nil {
@@ -58,9 +59,13 @@ func (a Allocator) Allocate(tx *store.Tx, plan Plan, alloc store.Allocation) (st
 	return alloc, a.prune(tx)
 }
 
-// Try returns the error that [Allocator.Allocate] would return, and changes nothing.
+// Try returns the error that [Allocator.Allocate] would return, and changes nothing. Where it is for an extension to say,
+// there is none.
 func (a Allocator) Try(tx *store.Tx, plan Plan) error {
 	_, err := a.pick(tx, plan)
+	if need := (*NeedError)(nil); errors.As(err, &need) {
+		return nil
+	}
 	return err
 }
 
@@ -77,7 +82,7 @@ type picked struct {
 }
 
 func (a Allocator) pick(tx *store.Tx, plan Plan) ([]picked, error) {
-	s := search{tx: tx, now: a.SinceBoot(), coolDown: a.CoolDown, random: a.Random}
+	s := search{tx: tx, now: a.SinceBoot(), coolDown: a.CoolDown, random: a.Random, answers: plan.answers}
 	var picks []picked
 	for _, f := range plan.families {
 		if f.fixed != nil {
@@ -98,7 +103,11 @@ func (a Allocator) pick(tx *store.Tx, plan Plan) ([]picked, error) {
 // pick returns an address of the first source that has a cold one, or else the one released longest ago.
 func (s search) pick(f family) (picked, error) {
 	for _, in := range f.sources {
-		addr, ok, err := s.cold(in)
+		from := s.cold
+		if in.External() {
+			from = s.answered
+		}
+		addr, ok, err := from(in)
 		if err != nil || ok {
 			return in.picked(addr), err
 		}
@@ -114,9 +123,9 @@ func (s search) pick(f family) (picked, error) {
 	return f.sources[i].picked(addr), nil
 }
 
-// picked notes where an IPv4 source goes on; IPv6 is random.
+// picked notes where a sequential source goes on.
 func (s source) picked(addr netip.Addr) picked {
-	if s.Family() == pool.IPv4 {
+	if s.sequential() {
 		return picked{addr: addr, cursor: s.cursor}
 	}
 	return picked{addr: addr}

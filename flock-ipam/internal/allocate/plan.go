@@ -48,6 +48,7 @@ type Plan struct {
 	families []family
 	anycast  []netip.Addr
 	asked    map[string]string // the annotations, for error texts
+	answers  map[netip.Prefix]answer
 }
 
 // family is what the plan has for one address family: fixed addresses, or else where to pick one.
@@ -66,10 +67,14 @@ type source struct {
 }
 
 func (s source) String() string {
-	if s.part == s.Prefix {
-		return fmt.Sprintf("pool %s", s.Name)
+	text := "pool " + s.Name
+	if s.part != s.Prefix {
+		text = fmt.Sprintf("%s of pool %s", s.part, s.Name)
 	}
-	return fmt.Sprintf("%s of pool %s", s.part, s.Name)
+	if s.External() {
+		text += fmt.Sprintf(" (allocator %s)", s.Allocator)
+	}
+	return text
 }
 
 // planner holds what every step of planning looks at.
@@ -158,11 +163,11 @@ func (p planner) sources(f pool.Family, pools []pool.Pool) ([]source, error) {
 		if !ok || home.Prefix.Bits() > cidr.Bits() {
 			return nil, p.bad(annotation.CIDRKey(f), fmt.Errorf("lies in none of the node's pools: %s", names(pools)))
 		}
-		return []source{p.narrowed(home, cidr)}, p.checkGateway(home)
+		return []source{p.narrowed(home, cidr)}, p.checkSource(home)
 	}
 	var sources []source
 	for _, candidate := range pools {
-		if err := p.checkGateway(candidate); err != nil {
+		if err := p.checkSource(candidate); err != nil {
 			return nil, err
 		}
 		sources = append(sources, p.narrowed(candidate, candidate.Prefix))
@@ -170,10 +175,10 @@ func (p planner) sources(f pool.Family, pools []pool.Pool) ([]source, error) {
 	return sources, nil
 }
 
-// narrowed applies ip-algo to a part of a pool.
+// narrowed applies ip-algo to a part of a pool, unless an extension has its own way of picking there.
 func (p planner) narrowed(from pool.Pool, part netip.Prefix) source {
 	s := source{Pool: from, part: part, cursor: part}
-	if from.Family() == pool.IPv6 {
+	if from.Family() == pool.IPv6 && !from.External() {
 		s.part = ipalgo.Narrow(part, p.identity())
 	}
 	return s
@@ -200,11 +205,29 @@ func (p planner) checkGateway(from pool.Pool) error {
 	return nil
 }
 
+func (p planner) checkSource(from pool.Pool) error {
+	if err := p.checkGateway(from); err != nil {
+		return err
+	}
+	return p.checkIPAlgo(from)
+}
+
+// checkIPAlgo refuses what the pod asks for and an extension would not heed. The node's default is no such wish.
+func (p planner) checkIPAlgo(from pool.Pool) error {
+	if from.External() && from.Family() == pool.IPv6 && p.pod.IPAlgo != nil {
+		return p.bad(annotation.IPAlgo, fmt.Errorf("is not for pool %s, whose addresses allocator %s picks: ask for another pool with %s",
+			from.Name, from.Allocator, annotation.CIDRKey(pool.IPv6)))
+	}
+	return nil
+}
+
 func (p planner) checkFixed(fixed []netip.Addr) error {
 	for _, addr := range fixed {
 		home, inside := pool.Find(p.Node.Pools, addr)
 		switch {
-		case inside && home.SetAside(addr):
+		case inside && home.External() && !home.SetAside(addr):
+			return p.bad(annotation.Addresses, fmt.Errorf("%s lies in pool %s, where allocator %s may give it to another pod: reserve it there", addr, home.Name, home.Allocator))
+		case inside && !home.External() && home.SetAside(addr):
 			return p.bad(annotation.Addresses, fmt.Errorf("%s is reserved in pool %s", addr, home.Name))
 		case p.Gateway && !inside:
 			return p.bad(annotation.Addresses, fmt.Errorf("%s lies in no pool, and so has no gateway, which profile subnet needs", addr))

@@ -21,11 +21,12 @@ type search struct {
 	now      time.Duration // since boot
 	coolDown time.Duration
 	random   func() uint64
+	answers  map[netip.Prefix]answer
 }
 
 // cold returns a free address of the source that is not cooling down, and false when there is none.
 func (s search) cold(in source) (netip.Addr, bool, error) {
-	if in.Family() == pool.IPv4 {
+	if in.sequential() {
 		last, found, err := s.tx.Cursor(in.cursor)
 		if err != nil {
 			return netip.Addr{}, false, err
@@ -48,6 +49,15 @@ func (s search) cold(in source) (netip.Addr, bool, error) {
 		}
 	}
 	return s.around(in, drawn)
+}
+
+// sequential tells whether the source gives the lowest address after the last one given, rather than any: as the
+// pool says, or else so that IPv4 addresses, which are few, are given again late.
+func (s source) sequential() bool {
+	if s.Allocator == "" {
+		return s.Family() == pool.IPv4
+	}
+	return s.Allocator == pool.Sequential
 }
 
 // usable tells whether somebody had the address, and it is cold.
@@ -95,7 +105,7 @@ func (s source) next(from netip.Addr) (netip.Addr, bool) {
 func (s search) coolest(sources []source) (addr netip.Addr, ok bool, err error) {
 	err = s.tx.Released(func(released netip.Addr, _ time.Duration) bool {
 		for _, in := range sources {
-			if in.part.Contains(released) && !in.SetAside(released) {
+			if !in.External() && in.part.Contains(released) && !in.SetAside(released) {
 				addr, ok = released, true
 			}
 		}
@@ -104,15 +114,17 @@ func (s search) coolest(sources []source) (addr netip.Addr, ok bool, err error) 
 	return addr, ok && err == nil, err
 }
 
-// randomIn returns a random address of an IPv6 prefix.
+// randomIn returns a random address of a prefix.
 func randomIn(prefix netip.Prefix, random func() uint64) netip.Addr {
 	var host [16]byte
 	binary.BigEndian.PutUint64(host[:8], random())
 	binary.BigEndian.PutUint64(host[8:], random())
-	raw := prefix.Masked().Addr().As16()
+	raw := prefix.Masked().Addr().AsSlice()
+	low := host[len(host)-len(raw):]
 	for i := range raw {
 		free := min(max(8*(i+1)-prefix.Bits(), 0), 8) // bits of this byte that the prefix leaves
-		raw[i] |= host[i] & byte(1<<free-1)
+		raw[i] |= low[i] & byte(1<<free-1)
 	}
-	return netip.AddrFrom16(raw)
+	addr, _ := netip.AddrFromSlice(raw)
+	return addr
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"flock.fritzlab.net/flock/api/v1alpha1/annotation"
 	"flock.fritzlab.net/flock/internal/lookup"
@@ -173,6 +174,10 @@ func (c Config) override(node *nodefile.Node) (err error) {
 		}
 		if node.Pools, err = pool.Parse(c.written.Pools); err != nil {
 			return err
+		}
+		if i := slices.IndexFunc(node.Pools, pool.Pool.External); i >= 0 {
+			return fmt.Errorf("pool %s: allocator %q is an extension, and ipamd serves only the pools of the node: put the pool there, or write random or sequential",
+				node.Pools[i].Name, node.Pools[i].Allocator)
 		}
 	}
 	if c.written.IPAlgo != nil {

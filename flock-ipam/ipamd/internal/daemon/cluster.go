@@ -5,8 +5,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -16,9 +14,7 @@ import (
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/follow"
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/metrics"
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/pods"
-	"flock.fritzlab.net/flock/internal/filewatch"
 	"flock.fritzlab.net/flock/internal/kube"
-	"flock.fritzlab.net/flock/internal/lookup"
 	"flock.fritzlab.net/flock/internal/nodefile"
 	"flock.fritzlab.net/flock/internal/report"
 	"flock.fritzlab.net/flock/internal/task"
@@ -30,8 +26,6 @@ type Cluster struct {
 	Node string
 	// Kubeconfig is the path of one, empty inside a pod.
 	Kubeconfig string
-	// Socket is where flock-ipam asks for pods' annotations.
-	Socket string
 	// ConfigWait is how long after the start a NodeConfig may be expected to come.
 	ConfigWait time.Duration
 	// PodCIDRs tells whether the Node's may serve in want of a NodeConfig.
@@ -50,9 +44,6 @@ const (
 	// fields of a status.
 	component = "ipamd"
 	manager   = "flock-ipamd"
-
-	// maxLookups is far above the number of pods that a kubelet starts at once.
-	maxLookups = 512
 )
 
 // member is a node of Kubernetes.
@@ -74,9 +65,9 @@ func (d *daemon) clusterTasks(ctx context.Context) (tasks []task.Task, stop func
 	if m.client, err = kube.Connect(d.Cluster.Kubeconfig, component); err != nil {
 		return nil, stop, err
 	}
-	open, err := d.open(ctx)
+	reports, err := report.Listen(d.StateDir)
 	if err != nil {
-		return nil, stop, err
+		return nil, stop, fmt.Errorf("listen for reports: %w", err)
 	}
 	recorder, stop, err := kube.NewRecorder(m.client, component, d.Cluster.Node)
 	if err != nil {
@@ -86,48 +77,20 @@ func (d *daemon) clusterTasks(ctx context.Context) (tasks []task.Task, stop func
 	if err := m.watch(complainer); err != nil {
 		return nil, stop, err
 	}
-	lookups := lookup.Server{Handle: metrics.Lookups(d.registry, m.pods.Find), Limit: maxLookups}
-	return []task.Task{
-		task.Func("lookups", func(ctx context.Context) error { return lookups.Run(ctx, open.lookups) }),
-		task.Func("reports", func(ctx context.Context) error { return receive(ctx, open.reports, complainer) }),
-		open.guard,
-		task.Func("store", func(ctx context.Context) error { return open.store.Run(ctx, m.observe.Fire) }),
+	tasks, err = d.answering(ctx, metrics.Lookups(d.registry, m.pods.Find), m.describe, m.observe.Fire, filepath.Join(d.StateDir, report.SocketName))
+	return append(tasks,
+		task.Func("reports", func(ctx context.Context) error { return receive(ctx, reports, complainer) }),
 		m.watching(areaPods, m.podInformer, m.pods.Synced),
 		m.watching(areaNodeConfigs, m.follower.NodeConfigs, m.follower.NodeConfigs.HasSynced),
 		task.Func("usage", m.observing),
 		m.follower,
 		m.status,
-	}, stop, nil
-}
-
-// opened is what ipamd hears the node by.
-type opened struct {
-	lookups net.Listener
-	reports *report.Listener
-	guard   task.Task
-	store   *filewatch.Watcher
-}
-
-func (d *daemon) open(ctx context.Context) (o opened, err error) {
-	if err := os.MkdirAll(d.StateDir, 0o755); err != nil {
-		return o, fmt.Errorf("make the state folder: %w", err)
-	}
-	if o.lookups, err = lookup.Listen(ctx, d.Cluster.Socket); err != nil {
-		return o, err
-	}
-	if o.reports, err = report.Listen(d.StateDir); err != nil {
-		return o, fmt.Errorf("listen for reports: %w", err)
-	}
-	if o.guard, err = guard(d.Interval, d.Cluster.Socket, filepath.Join(d.StateDir, report.SocketName)); err != nil {
-		return o, err
-	}
-	o.store, err = filewatch.Watch(filepath.Join(d.StateDir, "store.db"))
-	return o, err
+	), stop, err
 }
 
 // watch makes the informers and those who hear of them. Nothing runs yet.
 func (m *member) watch(complainer *complain.Complainer) error {
-	m.podInformer = m.client.PodInformer(m.Cluster.Node)
+	m.podInformer = m.client.LabelledPodInformer(m.Cluster.Node)
 	m.follower = &follow.Follower{
 		Node: m.Cluster.Node, Path: m.NodeFile, Wait: m.Cluster.ConfigWait, PodCIDRs: m.Cluster.PodCIDRs,
 		NodeConfigs: m.client.NodeConfigInformer(m.Cluster.Node),

@@ -9,14 +9,17 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/allocators"
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/metrics"
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/reconcile"
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/usage"
 	"flock.fritzlab.net/flock/internal/announce"
+	"flock.fritzlab.net/flock/internal/extension"
 	"flock.fritzlab.net/flock/internal/health"
 	"flock.fritzlab.net/flock/internal/nodefile"
 	"flock.fritzlab.net/flock/internal/pool"
@@ -35,6 +38,10 @@ type Options struct {
 	ConfigFile string
 	NodeFile   string
 	StateDir   string
+	// Socket is where flock-ipam asks for pods' annotations and for addresses that extensions give.
+	Socket string
+	// Extensions is the folder of the extensions' programs.
+	Extensions string
 	// Interval is the time from one comparison to the next.
 	Interval time.Duration
 	// Listen is the address of health endpoints and metrics, empty for none.
@@ -80,10 +87,13 @@ func Run(ctx context.Context, o Options) error {
 // daemon is what tasks share.
 type daemon struct {
 	Options
-	health   *health.Health
-	registry *prometheus.Registry
-	metrics  *metrics.Daemon
-	gone     func(cni.Pod) bool // nil without Kubernetes
+	health     *health.Health
+	registry   *prometheus.Registry
+	metrics    *metrics.Daemon
+	extensions *extension.Metrics
+	gone       func(cni.Pod) bool // nil without Kubernetes
+
+	allocators *allocators.Allocators
 }
 
 func newDaemon(o Options) *daemon {
@@ -96,7 +106,8 @@ func newDaemon(o Options) *daemon {
 	}
 	d := &daemon{Options: o, health: health.New(o.Log, needs...), registry: health.NewRegistry()}
 	d.metrics = metrics.New(d.registry)
-	d.registry.MustRegister(metrics.Store{Read: d.read})
+	d.extensions = extension.NewMetrics(component)
+	d.registry.MustRegister(metrics.Store{Read: d.read}, d.extensions)
 	return d
 }
 
@@ -110,12 +121,17 @@ func (d *daemon) tasks(ctx context.Context) (tasks []task.Task, stop func(), err
 		}
 		tasks = append(tasks, task.Func("health", func(ctx context.Context) error { return d.health.Serve(ctx, listener, d.registry) }))
 	}
+	if err := os.MkdirAll(d.StateDir, 0o755); err != nil {
+		return nil, stop, fmt.Errorf("make the state folder: %w", err)
+	}
 	var more []task.Task
 	switch {
 	case d.Cluster != nil:
 		more, stop, err = d.clusterTasks(ctx)
 	case d.ConfigFile != "":
-		more, err = d.fileTasks()
+		more, err = d.fileTasks(ctx)
+	default:
+		more, err = d.nodeTasks(ctx)
 	}
 	return append(append(tasks, task.Func("reconcile", d.reconcile)), more...), stop, err
 }

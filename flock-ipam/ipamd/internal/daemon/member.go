@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/complain"
@@ -16,6 +17,7 @@ import (
 	"flock.fritzlab.net/flock/internal/kube"
 	"flock.fritzlab.net/flock/internal/report"
 	"flock.fritzlab.net/flock/internal/task"
+	"flock.fritzlab.net/flock/plugins/allocator"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
 
@@ -57,7 +59,7 @@ func (m *member) observing(ctx context.Context) error {
 		}
 		used, _, err := m.read()
 		m.status.Set(config, status.Of(status.View{
-			Config: config, ConfigErr: configErr, StoreErr: err,
+			Config: config, ConfigErr: configErr, StoreErr: err, AllocatorsDown: m.allocators.Down(),
 			Usage: used, Draining: status.Draining(used.Outside, m.annotations),
 		}))
 	})
@@ -69,4 +71,22 @@ func (m *member) annotations(pod cni.Pod) (map[string]string, bool) {
 		return nil, false
 	}
 	return known.Annotations, true
+}
+
+// describe returns the pod as an allocator is told of it, when it is known.
+func (m *member) describe(ctx context.Context, pod cni.Pod) (allocator.Pod, error) {
+	if pod.Name == "" {
+		return allocator.Pod{}, nil
+	}
+	known, err := m.pods.Await(ctx, pod)
+	if err != nil {
+		return allocator.Pod{}, err
+	}
+	described := allocator.Pod{
+		Namespace: known.Namespace, Name: known.Name, UID: string(known.UID), Labels: known.Labels, Annotations: known.Annotations,
+	}
+	if owner := metav1.GetControllerOf(known); owner != nil {
+		described.Owner = allocator.Owner{APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, UID: string(owner.UID)}
+	}
+	return described, nil
 }

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/cache"
 
+	"flock.fritzlab.net/flock/internal/kube"
 	"flock.fritzlab.net/flock/internal/lookup"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
@@ -115,16 +116,25 @@ func (x *Index) Gone(want cni.Pod) bool {
 
 // Find is a [lookup.Handler]: it waits for the pod until the context ends.
 func (x *Index) Find(ctx context.Context, want cni.Pod) (lookup.Answer, error) {
+	pod, err := x.Await(ctx, want)
+	if err != nil {
+		return lookup.Answer{}, err
+	}
+	return lookup.Answer{Annotations: kube.OwnAnnotations(pod.Annotations), Image: image(pod)}, nil
+}
+
+// Await returns the pod when it is known. That the context ends before is a [lookup.ErrWaitExpired].
+func (x *Index) Await(ctx context.Context, want cni.Pod) (*corev1.Pod, error) {
 	for {
 		pod, waiter := x.getOrWait(want)
 		if pod != nil {
-			return lookup.Answer{Annotations: pod.Annotations, Image: image(pod)}, nil
+			return pod, nil
 		}
 		select {
 		case <-waiter:
 		case <-ctx.Done():
 			x.leave(want, waiter)
-			return lookup.Answer{}, fmt.Errorf("%w: %s: %w", lookup.ErrWaitExpired, x.missing(want), ctx.Err())
+			return nil, fmt.Errorf("%w: %s: %w", lookup.ErrWaitExpired, x.missing(want), ctx.Err())
 		}
 	}
 }

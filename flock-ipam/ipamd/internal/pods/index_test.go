@@ -17,16 +17,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
+	"flock.fritzlab.net/flock/api/v1alpha1/annotation"
 	"flock.fritzlab.net/flock/internal/lookup"
 	"flock.fritzlab.net/flock/plugins/cni"
 )
+
+// ofKey is an annotation of flock's; others are not handed on.
+const ofKey = annotation.Prefix + "of"
 
 func synced() bool { return true }
 
 // web returns pod default/web-0 of a UID, whose one annotation says so.
 func web(uid string, change ...func(*corev1.Pod)) *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "default", Name: "web-0", UID: types.UID(uid), Annotations: map[string]string{"of": uid},
+		Namespace: "default", Name: "web-0", UID: types.UID(uid), Annotations: map[string]string{ofKey: uid, "other.example/of": uid},
 	}}
 	for _, c := range change {
 		c(pod)
@@ -118,7 +122,7 @@ func TestFindWaits(t *testing.T) {
 					}
 				}()
 				got, err := x.Find(ctx, asked(test.uid))
-				if err != nil || got.Annotations["of"] != test.want {
+				if err != nil || got.Annotations[ofKey] != test.want {
 					t.Errorf("Find() = %v, %v, want that of %s", got, err, test.want)
 				}
 				if len(x.waiting) != 0 {
@@ -173,7 +177,7 @@ func TestFindMany(t *testing.T) {
 		uid := fmt.Sprint(i)
 		all.Go(func() {
 			got, err := x.Find(ctx, cni.Pod{Namespace: "default", Name: "web-" + uid, UID: uid})
-			if err != nil || got.Annotations["of"] != uid {
+			if err != nil || got.Annotations[ofKey] != uid || len(got.Annotations) != 1 {
 				t.Errorf("pod %s: %v, %v", uid, got, err)
 			}
 		})

@@ -47,7 +47,7 @@ func KernelRoutes() (Routes, error) {
 		return Routes{}, err
 	}
 	defer conn.Close()
-	r := Routes{Attached: attached, Leads: map[netip.Addr][]int{}, Linked: map[cni.Attachment]bool{}, Host: hostRoute}
+	r := Routes{Attached: attached, Leads: map[netip.Addr][]int{}, Linked: map[cni.Attachment]bool{}, Host: HostRoute}
 	for _, a := range links {
 		r.Linked[a] = true
 	}
@@ -67,8 +67,8 @@ func KernelRoutes() (Routes, error) {
 	return r, nil
 }
 
-// hostRoute asks the kernel which route a packet to the address would take.
-func hostRoute(addr netip.Addr) (bool, error) {
+// HostRoute asks the kernel whether it has a route for this one address, whoever made it.
+func HostRoute(addr netip.Addr) (bool, error) {
 	handle, err := rtnl.Open()
 	if err != nil {
 		return false, err

@@ -28,6 +28,8 @@ type View struct {
 	Usage usage.Usage
 	// Draining are addresses whose pool is gone.
 	Draining []usage.Stray
+	// AllocatorsDown are the allocators that cannot be asked, by name, and why.
+	AllocatorsDown map[string]error
 }
 
 // Of returns the fields of a status that are ipamd's: Ready among them only where nobody announces.
@@ -52,7 +54,7 @@ const maxFree = 1 << 62
 func (v View) poolsReady() metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionPoolsReady, Status: metav1.ConditionFalse}
 	var invalid *nodejson.InvalidError
-	full := v.full()
+	full, down := v.full(), v.down()
 	switch {
 	case errors.As(v.ConfigErr, &invalid):
 		c.Reason, c.Message = v1alpha1.ReasonInvalidNodeConfig, fmt.Sprintf("the pools stay as they were: %v", invalid.Err)
@@ -62,6 +64,8 @@ func (v View) poolsReady() metav1.Condition {
 		c.Reason, c.Message = v1alpha1.ReasonStoreUnreadable, v.StoreErr.Error()
 	case len(v.Usage.Pools) == 0:
 		c.Reason, c.Message = v1alpha1.ReasonNoPools, "spec.pools is empty: add a pool"
+	case down != "":
+		c.Reason, c.Message = v1alpha1.ReasonAllocatorUnavailable, down
 	case full != "":
 		c.Reason, c.Message = v1alpha1.ReasonPoolsExhausted, full
 	case len(v.Draining) > 0:
@@ -70,6 +74,17 @@ func (v View) poolsReady() metav1.Condition {
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonPoolsServing, count(len(v.Usage.Pools), "pool")+" in service"
 	}
 	return c
+}
+
+// down names the pools whose allocator cannot be asked, and says why.
+func (v View) down() string {
+	var pools []string
+	for _, p := range v.Usage.Pools {
+		if err := v.AllocatorsDown[p.Allocator]; p.External() && err != nil {
+			pools = append(pools, fmt.Sprintf("pool %s: %v", p.Name, err))
+		}
+	}
+	return strings.Join(pools, "; ")
 }
 
 // full names the families that have pools and nothing to give.

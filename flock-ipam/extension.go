@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"flock.fritzlab.net/flock/flock-ipam/internal/allocate"
+	"flock.fritzlab.net/flock/internal/lookup"
+	"flock.fritzlab.net/flock/internal/store"
+	"flock.fritzlab.net/flock/plugins/cni"
+)
+
+const (
+	// extensionWait is how long extensions may take for one ADD, all together, while ipamd or they are started perhaps.
+	extensionWait = 10 * time.Second
+	// upWait bounds what is to be answered at once.
+	upWait = time.Second
+)
+
+// fill gives what the attachment has, or else allocates: in one transaction, and for a pool whose allocator is an
+// extension in another one when that has answered.
+func (o order) fill(ctx context.Context) (grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, extensionWait)
+	defer cancel()
+	asked := false
+	for {
+		g, err := o.once()
+		need := (*allocate.NeedError)(nil)
+		if errors.As(err, &need) {
+			asked = true
+			if err = o.ask(ctx, need.Need); err == nil {
+				continue
+			}
+		}
+		if err != nil && asked {
+			o.abandon()
+		}
+		return g, err
+	}
+}
+
+// ask notes in the plan what the extension says. Its errors have their codes.
+func (o *order) ask(ctx context.Context, need allocate.Need) error {
+	begun := store.SinceBoot()
+	addr, err := lookup.Allocate(ctx, o.Conf.Socket, lookup.Want{
+		Attachment: o.Attachment, Pod: o.Pod, Pool: need.Pool, Within: need.Within,
+	})
+	if errors.Is(err, lookup.ErrExhausted) {
+		addr, err = netip.Addr{}, nil
+	}
+	if err != nil {
+		return needed(need, err)
+	}
+	o.plan = o.plan.Answered(need, addr, begun)
+	return nil
+}
+
+func needed(need allocate.Need, err error) error {
+	err = fmt.Errorf("allocate from pool %s (allocator %s): %w", need.Pool, need.Allocator, err)
+	switch {
+	case errors.Is(err, lookup.ErrRefused):
+		return cni.Wrap(cni.CodeAllocatorRefused, err)
+	case errors.Is(err, lookup.ErrWrong):
+		return cni.Wrap(cni.CodeAllocatorWrong, err)
+	}
+	return types.NewError(types.ErrTryAgainLater, err.Error(), "see that ipamd runs on the node, and what its log says of the allocator")
+}
+
+// abandon has what extensions gave taken back at once; if ipamd does not hear it, it finds out by itself, later.
+func (o order) abandon() {
+	ctx, cancel := context.WithTimeout(context.Background(), upWait)
+	defer cancel()
+	_ = lookup.Abandon(ctx, o.Conf.Socket, o.Attachment)
+}
+
+// anyUp returns an error if a family's only pools have allocators of which none can be asked.
+func anyUp(ctx context.Context, socket string, plan allocate.Plan) error {
+	ctx, cancel := context.WithTimeout(ctx, upWait)
+	defer cancel()
+	for _, names := range plan.Extensions() {
+		var down []error
+		for _, name := range names {
+			if err := lookup.Up(ctx, socket, name); err != nil {
+				down = append(down, fmt.Errorf("allocate by allocator %s: %w", name, err))
+			}
+		}
+		if len(down) == len(names) {
+			return errors.Join(down...)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package allocators
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"flock.fritzlab.net/flock/internal/extension"
+	"flock.fritzlab.net/flock/internal/pool"
+	"flock.fritzlab.net/flock/internal/store"
+	"flock.fritzlab.net/flock/internal/task"
+	"flock.fritzlab.net/flock/plugins/allocator"
+	"flock.fritzlab.net/flock/plugins/cni"
+)
+
+// patience bounds a call that nobody waits for.
+const patience = 5 * time.Second
+
+// keeper runs one extension, and takes back with it what is not needed any more.
+type keeper struct {
+	*Allocators
+	name      string
+	extension Extension
+	ledger    *ledger
+	trigger   task.Trigger
+	cancel    context.CancelFunc
+	ended     chan struct{}
+
+	compared time.Time   // when all that it has was last compared
+	nothing  atomic.Bool // it had nothing then
+}
+
+func newKeeper(a *Allocators, name string) *keeper {
+	return &keeper{Allocators: a, name: name, ledger: newLedger(store.SinceBoot), trigger: task.NewTrigger(), ended: make(chan struct{})}
+}
+
+func (k *keeper) area() string { return allocator.Kind + " " + k.name }
+
+func (k *keeper) run(ctx context.Context) {
+	defer close(k.ended)
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { k.extension.Run(ctx) })
+	task.Loop(ctx, k.trigger, rest, k.Interval, func(ctx context.Context) { k.Report(k.area(), k.round(ctx)) })
+}
+
+// client returns the extension's. It may be called without a keeper.
+func (k *keeper) client() (allocator.Allocator, error) {
+	if k == nil {
+		return nil, fmt.Errorf("ipamd has not started it: %w", extension.ErrDown)
+	}
+	client, err := k.extension.Client()
+	if err != nil {
+		return nil, err
+	}
+	return client.(allocator.Allocator), nil
+}
+
+// down returns what is wrong with the extension: nothing before it was tried.
+func (k *keeper) down() error {
+	if s := k.extension.State(); s.Up || s.LastError == "" {
+		return nil
+	}
+	_, err := k.client()
+	return err
+}
+
+// done tells whether the extension is known to have nothing that is to be taken back, and nobody asks it.
+func (k *keeper) done() bool { return k != nil && k.nothing.Load() && k.ledger.empty() }
+
+// round takes back what is due: what was in the store and is gone, and, once every interval, whatever else the
+// extension says that it has given.
+func (k *keeper) round(ctx context.Context) error {
+	pools, err := k.Pools()
+	if err != nil {
+		return err
+	}
+	has, err := k.observe(pools)
+	if err != nil {
+		return err
+	}
+	client, err := k.client()
+	if err != nil {
+		return k.down()
+	}
+	if time.Since(k.compared) >= k.Interval {
+		if err = k.compare(ctx, client, has); err == nil {
+			k.compared = time.Now()
+		}
+	}
+	for _, a := range k.ledger.due() {
+		if failed := k.release(ctx, client, a); failed != nil {
+			return errors.Join(err, failed) // the others wait, for it will be the same with them
+		}
+	}
+	return err
+}
+
+// observe reads from the store who has which of the allocator's addresses.
+func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment][]netip.Addr, error) {
+	from := store.SinceBoot()
+	has := map[cni.Attachment][]netip.Addr{}
+	err := k.Store.View(func(tx *store.Tx) error {
+		return tx.All(func(alloc store.Allocation) error {
+			own := has[who(alloc.Attachment)]
+			for _, addr := range alloc.Addresses {
+				if home, ok := pool.Find(pools, addr); ok && home.Allocator == k.name && !home.SetAside(addr) {
+					own = append(own, addr)
+				}
+			}
+			has[who(alloc.Attachment)] = own
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what is in use: %w", err)
+	}
+	k.ledger.observe(has, from)
+	return has, nil
+}
+
+// compare has the extension list what it has given on the node: what the store has not is to be taken back when
+// that is certain, and what only the store has may be given to somebody else.
+func (k *keeper) compare(ctx context.Context, client allocator.Allocator, has map[cni.Attachment][]netip.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	all, err := client.List(ctx, k.Node)
+	if err != nil {
+		return fmt.Errorf("list what allocator %s has given: %w", k.name, err)
+	}
+	listed, nothing := map[netip.Addr]bool{}, true
+	for _, given := range all {
+		if given.Attachment.Node == k.Node {
+			k.ledger.listed(own(given.Attachment))
+			listed[given.Address], nothing = true, false
+		}
+	}
+	k.nothing.Store(nothing)
+	if nothing {
+		k.Allocators.trigger.Fire() // it may not be needed any more
+	}
+	var unknown []string
+	for a, addrs := range has {
+		for _, addr := range addrs {
+			if !listed[addr] {
+				unknown = append(unknown, fmt.Sprintf("%s (container %.12s)", addr, a.ContainerID))
+			}
+		}
+	}
+	if unknown == nil {
+		return nil
+	}
+	slices.Sort(unknown)
+	return fmt.Errorf("allocator %s does not know of %s: it may give them again; reserve them in the pool, or replace the pods",
+		k.name, strings.Join(unknown, ", "))
+}
+
+// release takes back what the attachment has, unless the store has it again, or the kernel routes to it still.
+func (k *keeper) release(ctx context.Context, client allocator.Allocator, a cni.Attachment) error {
+	return k.ledger.release(a, func(addresses []netip.Addr) (bool, error) {
+		used, err := k.used(a, addresses)
+		if used || err != nil {
+			return false, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		if err := client.Release(ctx, k.attachment(a)); err != nil {
+			return false, fmt.Errorf("release what container %.12s had: %w", a.ContainerID, err)
+		}
+		k.Log.Info("released with its allocator", "allocator", k.name, "container", a.ContainerID, "ifName", a.IfName, "addresses", addresses)
+		return true, nil
+	})
+}
+
+func (k *keeper) used(a cni.Attachment, addresses []netip.Addr) (used bool, err error) {
+	err = k.Store.View(func(tx *store.Tx) error {
+		return tx.All(func(alloc store.Allocation) error {
+			used = used || who(alloc.Attachment) == a
+			return nil
+		})
+	})
+	for _, addr := range addresses {
+		routed, lookErr := k.Routed(addr)
+		used, err = used || routed, errors.Join(err, lookErr)
+	}
+	return used, err
+}
+
+// own returns the attachment as the node calls it.
+func own(a allocator.Attachment) cni.Attachment {
+	return cni.Attachment{ContainerID: a.ContainerID, IfName: a.IfName}
+}

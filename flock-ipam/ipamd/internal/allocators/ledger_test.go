@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package allocators
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"flock.fritzlab.net/flock/plugins/cni"
+)
+
+// journal is a ledger whose clock the test moves.
+type journal struct {
+	*ledger
+	t     *testing.T
+	clock time.Duration
+	store map[cni.Attachment][]netip.Addr
+	// taken are the attachments that were taken back.
+	taken []string
+}
+
+func newJournal(t *testing.T) *journal {
+	j := &journal{t: t, clock: time.Hour, store: map[cni.Attachment][]netip.Addr{}}
+	j.ledger = newLedger(func() time.Duration { return j.clock })
+	return j
+}
+
+func one(id string) cni.Attachment {
+	return cni.Attachment{Network: "flock", ContainerID: id, IfName: "eth0"}
+}
+
+// answer lets the allocator answer an ADD.
+func (j *journal) answer(id string) {
+	j.t.Helper()
+	l, err := j.begin(j.t.Context(), one(id))
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	j.clock += time.Millisecond
+	j.end(l, "p")
+}
+
+// put has the store hold the attachment.
+func (j *journal) put(id string) {
+	j.store[who(one(id))] = []netip.Addr{netip.MustParseAddr("fd00::7")}
+}
+
+func (j *journal) del(id string) { delete(j.store, who(one(id))) }
+
+// look reads the store, a while after the look before, and takes back what is due.
+func (j *journal) look(after time.Duration) {
+	j.t.Helper()
+	j.clock += after
+	j.observe(j.store, j.clock)
+	for _, a := range j.due() {
+		err := j.release(a, func([]netip.Addr) (bool, error) { j.taken = append(j.taken, a.ContainerID); return true, nil })
+		if err != nil {
+			j.t.Error(err)
+		}
+	}
+}
+
+// took wants that so many attachments were taken back by now.
+func (j *journal) took(n int, when string) {
+	j.t.Helper()
+	if len(j.taken) != n {
+		j.t.Errorf("%s, taken back: %v, want %d", when, j.taken, n)
+	}
+}
+
+func TestGoneFromTheStoreIsTakenBackAtOnce(t *testing.T) {
+	j := newJournal(t)
+	j.answer("a")
+	j.put("a")
+	j.look(time.Millisecond)
+	j.took(0, "while the store has it")
+	j.del("a")
+	j.look(time.Millisecond)
+	j.took(1, "after the DEL")
+	j.look(time.Hour)
+	j.took(1, "an hour later")
+}
+
+// TestOnItsWay: an address that was given is not in the store yet.
+func TestOnItsWay(t *testing.T) {
+	j := newJournal(t)
+	j.answer("a")
+	j.look(time.Millisecond)
+	j.look(time.Second)
+	j.look(onItsWay - 2*time.Second)
+	j.took(0, "within two minutes")
+	j.put("a")
+	j.look(time.Hour)
+	j.took(0, "when it has come")
+}
+
+func TestNeverCame(t *testing.T) {
+	j := newJournal(t)
+	j.answer("a")
+	j.look(time.Hour)
+	j.took(0, "at the first look")
+	j.look(time.Millisecond)
+	j.took(0, "at the second look, just after the first")
+	j.look(onItsWay)
+	j.took(1, "after two minutes")
+}
+
+// TestListed: what only the allocator knows of may be that of an ADD which an earlier ipamd answered.
+func TestListed(t *testing.T) {
+	j := newJournal(t)
+	j.listed(one("a"))
+	j.look(0)
+	j.look(time.Minute)
+	j.took(0, "within two minutes")
+	j.look(time.Minute)
+	j.took(1, "after two minutes")
+}
+
+func TestAbandoned(t *testing.T) {
+	j := newJournal(t)
+	j.answer("a")
+	j.abandon(one("a"))
+	j.look(time.Millisecond)
+	j.took(1, "after the ADD has failed")
+}
+
+// TestAbandonedByOneOfTwo: two ADDs of one attachment were given the address, and one has failed.
+func TestAbandonedByOneOfTwo(t *testing.T) {
+	j := newJournal(t)
+	j.answer("a")
+	j.answer("a")
+	j.abandon(one("a"))
+	j.look(time.Millisecond)
+	j.took(0, "while the other is on its way")
+	j.put("a")
+	j.look(time.Millisecond)
+	j.del("a")
+	j.look(time.Millisecond)
+	j.took(0, "after a DEL that did not wait for it")
+	j.look(onItsWay)
+	j.took(1, "after two minutes")
+}
+
+// TestTwiceLongAgo: of an attachment that was asked for twice both answers are old.
+func TestTwiceLongAgo(t *testing.T) {
+	j := newJournal(t)
+	j.answer("a")
+	j.answer("a")
+	j.put("a")
+	j.look(onItsWay)
+	j.del("a")
+	j.look(time.Millisecond)
+	j.took(1, "after the DEL")
+}
+
+// TestAddAfterDel: the store that is looked at is of the life before.
+func TestAddAfterDel(t *testing.T) {
+	j := newJournal(t)
+	j.answer("a")
+	j.put("a")
+	j.look(time.Millisecond)
+	read := j.clock // of the store, before the DEL and the next ADD's answer
+	before := map[cni.Attachment][]netip.Addr{who(one("a")): nil}
+	j.del("a")
+	j.answer("a")
+	j.observe(before, read)
+	j.look(time.Millisecond)
+	j.took(0, "while the second ADD is on its way")
+	j.put("a")
+	j.look(time.Hour)
+	j.took(0, "when it has come")
+}
+
+// TestAddWhileTakingBack: the ADD waits, and nothing is taken back that it is given.
+func TestAddWhileTakingBack(t *testing.T) {
+	j := newJournal(t)
+	j.put("a")
+	j.look(time.Millisecond)
+	j.del("a")
+	j.observe(j.store, j.clock+1)
+	answered := make(chan error)
+	err := j.release(one("a"), func([]netip.Addr) (bool, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, err := j.begin(ctx, one("a")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an ADD meanwhile: %v", err)
+		}
+		go func() {
+			l, err := j.begin(t.Context(), one("a"))
+			if err == nil {
+				j.end(l, "p")
+			}
+			answered <- err
+		}()
+		return true, nil
+	})
+	if err := errors.Join(err, <-answered); err != nil {
+		t.Error(err)
+	}
+	j.look(time.Second)
+	j.look(time.Second)
+	j.took(0, "while the ADD is on its way")
+}
+
+// TestTakingBackWhileAdding: an ADD that is being answered has nothing taken from it.
+func TestTakingBackWhileAdding(t *testing.T) {
+	j := newJournal(t)
+	j.put("a")
+	j.look(time.Millisecond)
+	j.del("a")
+	l, err := j.begin(t.Context(), one("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.look(time.Hour)
+	j.look(time.Hour)
+	j.end(l, "p")
+	j.look(time.Second)
+	j.took(0, "while the ADD is on its way")
+}
+
+func TestFailedReleaseIsRepeated(t *testing.T) {
+	j := newJournal(t)
+	j.put("a")
+	j.look(time.Millisecond)
+	j.del("a")
+	j.observe(j.store, j.clock+1)
+	for _, failure := range []error{errors.New("away"), nil} {
+		if err := j.release(one("a"), func([]netip.Addr) (bool, error) { return false, failure }); err != failure {
+			t.Errorf("got %v, want %v", err, failure)
+		}
+	}
+	j.look(time.Millisecond)
+	j.took(1, "at the third try")
+	if !j.empty() {
+		t.Error("it is still known")
+	}
+}
+
+// TestOthersAreLeftAlone: an attachment without an address of the allocator's is none of its business.
+func TestOthersAreLeftAlone(t *testing.T) {
+	j := newJournal(t)
+	j.store[who(one("a"))] = nil
+	j.look(time.Millisecond)
+	j.del("a")
+	j.look(time.Hour)
+	j.look(time.Hour)
+	j.took(0, "after its DEL")
+}
