@@ -109,9 +109,6 @@ type StickyHolder struct {
 // StickyResource is what the API server calls the collection of StickyAddresses.
 const StickyResource = "stickyaddresses"
 
-// StickyFinalizer keeps a StickyAddress for as long as it has a holder, whoever deletes it.
-const StickyFinalizer = Group + "/held"
-
 // StickyAddressName returns what the StickyAddress of an address is called: colons are no part of a name, so 2001:db8::7
 // is 2001-db8--7, and 2001:db8:: is 2001-db8--0.
 func StickyAddressName(addr netip.Addr) string {

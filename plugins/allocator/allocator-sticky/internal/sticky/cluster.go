@@ -30,9 +30,8 @@ type cluster struct {
 	sets      func(namespace string) *gentype.Client[*appsv1.StatefulSet]
 }
 
-// newCluster returns the cluster that the config has access to. A node's pods may all start at once, with four requests each.
+// newCluster returns the cluster that the config has access to.
 func newCluster(config *rest.Config) (cluster, error) {
-	config.UserAgent, config.QPS, config.Burst = "allocator-sticky", 50, 200
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -147,6 +146,18 @@ func (c cluster) remove(ctx context.Context, o *v1alpha1.StickyAddress) error {
 		Preconditions: &metav1.Preconditions{UID: &o.UID, ResourceVersion: &o.ResourceVersion},
 	})
 	return outcome("delete", o, err)
+}
+
+// deletable tells whether the API server would delete the object, and does not delete it.
+func (c cluster) deletable(ctx context.Context, name string) (bool, error) {
+	err := c.addresses.Delete(ctx, name, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
+	switch {
+	case err == nil:
+		return true, nil
+	case apierrors.IsInvalid(err): // a policy denies it
+		return false, nil
+	}
+	return false, fmt.Errorf("try to delete StickyAddress %s: %w", name, err)
 }
 
 // changed returns when the object has changed since the version, or the context ends.

@@ -5,6 +5,7 @@ package sticky
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"flock.fritzlab.net/flock/plugins/allocator"
 	"flock.fritzlab.net/flock/test/apiserver"
 	"flock.fritzlab.net/flock/test/build"
+	"flock.fritzlab.net/flock/test/lab"
 )
 
 // site is a cluster in which no other test has the same names and addresses.
@@ -33,6 +35,7 @@ type site struct {
 	c         cluster
 	namespace string
 	number    int64
+	canary    netip.Addr // is held
 }
 
 var (
@@ -51,12 +54,33 @@ func siteOn(t *testing.T, server *apiserver.Server) *site {
 	once.(*sync.Once).Do(func() {
 		root, err := build.Root()
 		must(t, err)
-		server.Kubectl(t, "apply", "-f", filepath.Join(root, "deploy", "components", "sticky", "stickyaddresses.flock.fritzlab.net.yaml"))
+		folder := filepath.Join(root, "deploy", "components", "sticky")
+		server.Kubectl(t, "apply", "-f", filepath.Join(folder, "stickyaddresses.flock.fritzlab.net.yaml"), "-f", filepath.Join(folder, "admission.yaml"))
 		server.Kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", "crd", "stickyaddresses.flock.fritzlab.net")
 	})
-	c, err := newCluster(server.Config())
+	config := server.Config()
+	config.UserAgent = "allocator-sticky"
+	c, err := newCluster(config)
 	must(t, err)
-	return &site{t, server, c, server.Namespace(t), sites.Add(1)}
+	s := &site{T: t, Server: server, c: c, namespace: server.Namespace(t), number: sites.Add(1)}
+	s.awaitPolicy()
+	return s
+}
+
+// awaitPolicy waits until nobody can delete what is held: policies come into force some moments after they are made.
+func (s *site) awaitPolicy() {
+	s.Helper()
+	s.canary = netip.AddrFrom4([4]byte{10, byte(s.number), 0, 0})
+	s.assign(allocator.Pool{Name: "canary"}, s.canary, "db-0")
+	o := s.object(s.canary)
+	o.Spec.Holder = &v1alpha1.StickyHolder{Node: "n", BootID: "b", ContainerID: "c", IfName: "eth0", Since: *now()}
+	must(s.T, s.c.update(s.Context(), o))
+	must(s.T, lab.Within(s.Context(), 20*time.Second, "the policies are in force", func() error {
+		if deletable, err := s.c.deletable(s.Context(), o.Name); err != nil || deletable {
+			return fmt.Errorf("deletable: %t, %v", deletable, err)
+		}
+		return nil
+	}))
 }
 
 func must(t testing.TB, err error) {
@@ -215,12 +239,15 @@ func (s *site) holds(addr netip.Addr, want allocator.Attachment) {
 	}
 }
 
-// watched tells whether somebody waits for the address to change.
-func (s *site) watched(addr netip.Addr) bool {
+// watched returns an error while nobody waits for the address to change.
+func (s *site) watched(addr netip.Addr) error {
 	s.Helper()
-	return slices.ContainsFunc(s.Watches(s.T, "allocator-sticky"), func(r apiserver.Request) bool {
+	if !slices.ContainsFunc(s.Watches(s.T, "allocator-sticky"), func(r apiserver.Request) bool {
 		return strings.Contains(r.URI, v1alpha1.StickyAddressName(addr)+"&")
-	})
+	}) {
+		return errors.New("nobody waits for " + addr.String())
+	}
+	return nil
 }
 
 // all returns the addresses of the pool, as "address pod".

@@ -21,8 +21,9 @@
 //
 // An address is given only when a list, read from the API server and no cache, shows it as the one that the pod owns in the
 // pool. Say two were given to one pod, x by an earlier list and y by a later. The earlier has no y, the later no x: x was
-// deleted in between. While x is held a finalizer prevents that, and if it went before it was held, the write
-// that would have made it so found another version, or nothing.
+// deleted in between. While x is held the API server refuses that, by the policy flock-sticky-held; and if it went before it
+// was held, the write that would have made it so found nothing. (A finalizer would not do. The API server looks for
+// finalizers first and deletes then, whatever has been written in between; a policy is asked about the very version.)
 //
 // # Lost answers
 //
@@ -37,6 +38,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,6 +55,8 @@ type Allocator struct {
 	// bootID returns what the kernel calls the time since it was started.
 	bootID func() (string, error)
 	turns  turns
+	// guarded is set once it is known that what is held cannot be deleted.
+	guarded atomic.Bool
 }
 
 // Connect returns an allocator for the cluster that the kubeconfig file names, or, with an empty name, for the cluster in
@@ -62,6 +66,8 @@ func Connect(kubeconfig string) (*Allocator, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.UserAgent = "allocator-sticky"
+	config.QPS, config.Burst = 50, 200 // a node's pods may all start at once, with four requests each
 	c, err := newCluster(config)
 	if err != nil {
 		return nil, err

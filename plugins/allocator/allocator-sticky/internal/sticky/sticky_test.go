@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"flock.fritzlab.net/flock/plugins/allocator"
+	"flock.fritzlab.net/flock/test/lab"
 )
 
 func TestAddressStaysWithThePod(t *testing.T) {
@@ -101,13 +102,7 @@ func TestWaitsForTheRelease(t *testing.T) {
 
 	got := make(chan netip.Addr)
 	go func() { got <- two.give(next) }()
-	for !s.watched(addr) { // it has asked, and waits
-		select {
-		case addr := <-got:
-			t.Fatalf("%s is given to two", addr)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+	must(t, lab.Within(t.Context(), 5*time.Second, "it waits", func() error { return s.watched(addr) }))
 	begun := time.Now()
 	one.end(old.Attachment)
 	if got := <-got; got != addr {

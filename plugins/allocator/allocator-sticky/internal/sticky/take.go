@@ -5,9 +5,9 @@ package sticky
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/plugins/allocator"
@@ -40,10 +40,10 @@ func (a *Allocator) take(ctx context.Context, c claim, o *v1alpha1.StickyAddress
 		PodUID: c.Pod.UID, Since: *since,
 	}
 	o.Spec.Grants++
-	if !slices.Contains(o.Finalizers, v1alpha1.StickyFinalizer) {
-		o.Finalizers = append(o.Finalizers, v1alpha1.StickyFinalizer)
+	if err := a.update(ctx, o); err != nil {
+		return netip.Addr{}, err
 	}
-	return addr, a.update(ctx, o)
+	return addr, a.guard(ctx, o)
 }
 
 // fit returns the address if the pod may have it where it asks now.
@@ -58,47 +58,51 @@ func (c claim) fit(o *v1alpha1.StickyAddress) (netip.Addr, error) {
 		why = "is not in " + c.Within.String()
 	case c.Pool.SetAside(addr):
 		why = "is set aside there"
+	case o.DeletionTimestamp != nil: // it may go at any moment
+		return netip.Addr{}, fmt.Errorf("the pod's address %s is being deleted: remove the finalizers %q of StickyAddress %s", addr, o.Finalizers, o.Name)
 	default:
 		return addr, nil
 	}
 	return netip.Addr{}, fmt.Errorf("the pod's address %s %s: kubectl delete stickyaddress %s, and it gets another", addr, why, o.Name)
 }
 
-// free returns nil if the address has no holder, or one that has lost it, and somebody may take its place.
+// free returns nil if the address has no holder, or one that has lost it: somebody may take its place.
 func (a *Allocator) free(ctx context.Context, o *v1alpha1.StickyAddress, version string) error {
-	if h := o.Spec.Holder; h != nil {
-		reason, err := a.mayRun(ctx, o)
-		if err != nil {
-			return err
-		}
-		if reason != "" {
-			return &heldError{o.Name, version, fmt.Sprintf("%s has its address %s: %s", describe(attachment(h)), o.Spec.Address, reason)}
-		}
-	}
-	switch {
-	case o.DeletionTimestamp == nil:
+	h := o.Spec.Holder
+	if h == nil {
 		return nil
-	case slices.Contains(o.Finalizers, v1alpha1.StickyFinalizer):
-		return cmp.Or(a.vacate(ctx, o), errAgain)
 	}
-	return &heldError{o.Name, version, fmt.Sprintf("its address %s is being deleted: remove the finalizers %q from StickyAddress %s",
-		o.Spec.Address, o.Finalizers, o.Name)}
+	reason, err := a.mayRun(ctx, o)
+	if err != nil || reason == "" {
+		return err
+	}
+	return &heldError{o.Name, version, fmt.Sprintf("%s has its address %s: %s", describe(attachment(h)), o.Spec.Address, reason)}
 }
 
-// vacate writes that the address has no holder. One that was deleted meanwhile then goes.
+// vacate writes that the address has no holder.
 func (a *Allocator) vacate(ctx context.Context, o *v1alpha1.StickyAddress) error {
 	o.Spec.Holder, o.Spec.Released = nil, now()
-	o.Finalizers = slices.DeleteFunc(o.Finalizers, func(f string) bool { return f == v1alpha1.StickyFinalizer })
 	return a.update(ctx, o)
+}
+
+// guard returns an error unless the API server keeps what is held from being deleted. It asks until it has heard so once.
+func (a *Allocator) guard(ctx context.Context, o *v1alpha1.StickyAddress) error {
+	if a.guarded.Load() {
+		return nil
+	}
+	deletable, err := a.deletable(ctx, o.Name)
+	if err != nil {
+		return err
+	}
+	if deletable {
+		return errors.New("the API server would delete a StickyAddress that is in use: apply deploy/components/sticky, its admission policies too")
+	}
+	a.guarded.Store(true)
+	return nil
 }
 
 // keepOne removes what the pod owns too much: two nodes may have made an address each, both unaware of the other.
 func (a *Allocator) keepOne(ctx context.Context, list *v1alpha1.StickyAddressList) error {
-	for i := range list.Items {
-		if o := &list.Items[i]; o.DeletionTimestamp != nil {
-			return cmp.Or(a.free(ctx, o, list.ResourceVersion), errAgain)
-		}
-	}
 	keep, err := best(list.Items)
 	if err != nil {
 		return err
