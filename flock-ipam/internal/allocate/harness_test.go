@@ -68,7 +68,8 @@ func attachment(container string) cni.Attachment {
 // add allocates for a container, with annotations as "key=value" texts, and returns its addresses.
 func (b *bench) add(container string, annotations ...string) ([]netip.Addr, error) {
 	b.t.Helper()
-	wish := Wish{Attachment: attachment(container), Node: b.node, Annotations: annotationsOf(annotations)}
+	pod := cni.Pod{Namespace: "default", Name: container}
+	wish := Wish{Attachment: attachment(container), Pod: pod, Node: b.node, Annotations: annotationsOf(annotations)}
 	plan, err := NewPlan(wish)
 	if err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func (b *bench) add(container string, annotations ...string) ([]netip.Addr, erro
 	var alloc store.Allocation
 	err = b.store.Update(func(tx *store.Tx) (err error) {
 		alloc, err = b.allocator().Allocate(tx, plan, store.Allocation{
-			Attachment: wish.Attachment, Pod: cni.Pod{Namespace: "default", Name: container},
+			Attachment: wish.Attachment, Pod: pod,
 		})
 		return err
 	})

@@ -62,7 +62,7 @@ type family struct {
 type source struct {
 	pool.Pool
 	part netip.Prefix
-	// cursor is what the store remembers the last address under.
+	// cursor is what the store remembers the last address under; zero for not at all.
 	cursor netip.Prefix
 }
 
@@ -179,7 +179,9 @@ func (p planner) sources(f pool.Family, pools []pool.Pool) ([]source, error) {
 func (p planner) narrowed(from pool.Pool, part netip.Prefix) source {
 	s := source{Pool: from, part: part, cursor: part}
 	if from.Family() == pool.IPv6 && !from.External() {
-		s.part = ipalgo.Narrow(part, p.identity())
+		if s.part = ipalgo.Narrow(part, p.identity()); s.part != part {
+			s.cursor = netip.Prefix{} // there are as many parts as identities, too many to remember
+		}
 	}
 	return s
 }

@@ -27,13 +27,9 @@ type search struct {
 // cold returns a free address of the source that is not cooling down, and false when there is none.
 func (s search) cold(in source) (netip.Addr, bool, error) {
 	if in.sequential() {
-		last, found, err := s.tx.Cursor(in.cursor)
+		start, err := s.next(in)
 		if err != nil {
 			return netip.Addr{}, false, err
-		}
-		start := in.part.Addr()
-		if found && in.part.Contains(last) {
-			start = last.Next()
 		}
 		return s.around(in, start)
 	}
@@ -49,6 +45,19 @@ func (s search) cold(in source) (netip.Addr, bool, error) {
 		}
 	}
 	return s.around(in, drawn)
+}
+
+// next returns where a sequential source goes on.
+func (s search) next(in source) (netip.Addr, error) {
+	start := in.part.Addr()
+	if !in.cursor.IsValid() {
+		return start, nil
+	}
+	last, found, err := s.tx.Cursor(in.cursor)
+	if found && in.part.Contains(last) {
+		start = last.Next()
+	}
+	return start, err
 }
 
 // sequential tells whether the source gives the lowest address after the last one given, rather than any: as the

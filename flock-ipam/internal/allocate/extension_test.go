@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package allocate
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"flock.fritzlab.net/flock/internal/store"
+)
+
+func TestSequentialIPv6(t *testing.T) {
+	b := newBench(t, `[{"cidr": "2001:db8::/64", "allocator": "sequential", "reserved": ["2001:db8::3"]}]`)
+	b.draws = []uint64{0x42}
+	b.get("2001:db8::2", "a")
+	b.get("2001:db8::4", "b")
+	b.del("a")
+	b.now += time.Hour // ::2 is cold, and still late
+	b.get("2001:db8::5", "c")
+	b.get("2001:db8::1:0", "d", "cidr6=2001:db8::1:0/112")
+	b.get("2001:db8::6", "e")
+}
+
+func TestRandomIPv4(t *testing.T) {
+	b := newBench(t, `[{"cidr": "10.0.0.0/16", "allocator": "random"}]`)
+	b.draws = []uint64{0, 0x1234}
+	b.get("10.0.18.52", "a")
+	b.draws = []uint64{0, 0x1234, 0, 0x0a00_0042}
+	b.get("10.0.0.66", "b")
+	b.draws = []uint64{0, 1}
+	b.get("10.0.0.2", "c") // the gateway is not given: the search begins there
+	b.del("a")
+	b.draws = []uint64{0, 0x1234, 0, 7}
+	b.get("10.0.0.7", "d") // what is cooling is not given either
+}
+
+// TestSequentialIPAlgo: the hashes say where, and there the lowest that is free is given.
+func TestSequentialIPAlgo(t *testing.T) {
+	b := newBench(t, `[{"cidr": "2001:db8::/64", "allocator": "sequential"}]`)
+	b.get("2001:db8::ebad:a516:8620:0", "a", "ip-algo=namespace", "ipv4=false")
+	b.get("2001:db8::ebad:a516:8620:1", "b", "ip-algo=namespace")
+	b.get("2001:db8::2", "c")
+}
+
+// say allocates for a container with the answer of an extension that was asked some time ago.
+func (b *bench) say(answer string, ago time.Duration, container string, annotations ...string) ([]netip.Addr, error) {
+	b.t.Helper()
+	plan, err := NewPlan(Wish{Attachment: attachment(container), Node: b.node, Annotations: annotationsOf(annotations)})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var alloc store.Allocation
+	allocate := func() error {
+		return b.store.Update(func(tx *store.Tx) (err error) {
+			alloc, err = b.allocator().Allocate(tx, plan, store.Allocation{Attachment: attachment(container)})
+			return err
+		})
+	}
+	err = allocate()
+	need := (*NeedError)(nil)
+	if !errors.As(err, &need) {
+		b.t.Fatalf("without an answer: %v, %v", alloc.Addresses, err)
+	}
+	addr, _ := netip.ParseAddr(answer)
+	plan = plan.Answered(need.Need, addr, b.now-ago)
+	err = allocate()
+	return alloc.Addresses, err
+}
+
+const foreign = `[{"name": "shared", "cidr": "2001:db8::/64", "allocator": "sticky", "reserved": ["2001:db8::100"]}, "2001:db8:1::/64", "10.0.0.0/24"]`
+
+func TestAnExtensionsAnswerIsTaken(t *testing.T) {
+	b := newBench(t, foreign)
+	b.draws = []uint64{0, 9}
+	got, err := b.say("2001:db8::7", time.Second, "a")
+	if diff := cmp.Diff("[2001:db8::7 10.0.0.2]", sprint(got)); diff != "" || err != nil {
+		t.Errorf("%s%v", diff, err)
+	}
+	// The pool that comes next, where it has none left.
+	got, err = b.say("", time.Second, "b")
+	if diff := cmp.Diff("[2001:db8:1::9 10.0.0.3]", sprint(got)); diff != "" || err != nil {
+		t.Errorf("%s%v", diff, err)
+	}
+	// What is released is the extension's to give, cooling or not.
+	b.del("a")
+	if got, err := b.say("2001:db8::7", time.Second, "c"); err != nil {
+		t.Errorf("what is cooling: %v, %v", got, err)
+	}
+	b.draws = []uint64{0, 10}
+	b.get("2001:db8:1::a 10.0.0.5", "d", "cidr6=2001:db8:1::/64")
+}
+
+func sprint(addrs []netip.Addr) string {
+	var texts []string
+	for _, a := range addrs {
+		texts = append(texts, a.String())
+	}
+	return "[" + strings.Join(texts, " ") + "]"
+}
+
+func TestAnExtensionsAnswerIsRefused(t *testing.T) {
+	b := newBench(t, foreign)
+	if _, err := b.say("2001:db8::7", 0, "a"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.say("2001:db8::7", 0, "b")
+	if !isTaken(err) || !strings.Contains(err.Error(), "allocator sticky") {
+		t.Errorf("what another attachment has: %v", err)
+	}
+	_, err = b.say("2001:db8::8", answerLife+time.Second, "b")
+	if need := (*NeedError)(nil); !errors.As(err, &need) {
+		t.Errorf("an answer of long ago: %v", err)
+	}
+	_, err = b.say("", 0, "b", "cidr6=2001:db8::/80")
+	if want := "allocate IPv6 from 2001:db8::/80 of pool shared (allocator sticky): exhausted"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestExhaustedExtensionLeavesTheRest: addresses that an extension's pool had are not given by flock-ipam itself.
+func TestExhaustedExtensionLeavesTheRest(t *testing.T) {
+	b := newBench(t, `[{"name": "shared", "cidr": "10.1.0.0/24", "allocator": "sticky"}, "10.0.0.0/30"]`)
+	if _, err := b.say("10.1.0.7", 0, "a"); err != nil {
+		t.Fatal(err)
+	}
+	b.del("a")
+	got, err := b.say("", 0, "b")
+	if sprint(got) != "[10.0.0.2]" || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	_, err = b.say("", 0, "c")
+	if !errors.Is(err, ErrExhausted) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestExtensions(t *testing.T) {
+	for pools, want := range map[string][][]string{
+		foreign: nil,
+		`[{"cidr": "10.0.0.0/24", "allocator": "a"}, {"cidr": "10.1.0.0/24", "allocator": "b"}, "2001:db8::/64"]`: {{"a", "b"}},
+		`[{"cidr": "10.0.0.0/24", "allocator": "a"}, {"cidr": "2001:db8::/64", "allocator": "a"}]`:                {{"a"}, {"a"}},
+		`[{"cidr": "10.0.0.0/24", "allocator": "random"}]`:                                                        nil,
+	} {
+		b := newBench(t, pools)
+		plan, err := NewPlan(Wish{Node: b.node})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, plan.Extensions()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", pools, diff)
+		}
+		if err := b.store.View(func(tx *store.Tx) error { return b.allocator().Try(tx, plan) }); err != nil {
+			t.Errorf("%s: %v", pools, err)
+		}
+	}
+}
+
+func TestWishesForAnExtensionsPool(t *testing.T) {
+	for _, test := range []struct{ asked, want string }{
+		{"addresses=2001:db8::100", ""},
+		{"anycast=2001:db8::100", ""},
+		{"cidr6=2001:db8::/80", ""},
+		{"ip-algo=namespace,pod", `is not for pool shared, whose addresses allocator sticky picks: ask for another pool with flock.fritzlab.net/cidr6`},
+		{"addresses=2001:db8::7", `2001:db8::7 lies in pool shared, where allocator sticky may give it to another pod: reserve it there`},
+		{"anycast=2001:db8::7", `2001:db8::7 lies in pool shared, where another pod may get it: reserve it there`},
+	} {
+		b := newBench(t, `[{"name": "shared", "cidr": "2001:db8::/64", "allocator": "sticky", "reserved": ["2001:db8::100"]}]`)
+		plan, err := NewPlan(Wish{Node: b.node, Annotations: annotationsOf([]string{test.asked})})
+		switch {
+		case test.want == "" && err != nil, test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%s: %s, %v; want %q", test.asked, draw(plan), err, test.want)
+		}
+	}
+}
