@@ -11,7 +11,8 @@ CLUSTERTESTFLAGS ?=
 TAG ?= dev
 
 PROGRAMS := ./flock-ipam ./flock-ipam/ipamd ./flock-veth ./flock-route \
-	./flock-bird ./flock-bird/birdd ./installer/flock-installer
+	./flock-bird ./flock-bird/birdd ./installer/flock-installer \
+	./plugins/speaker/speaker-gobgp ./plugins/allocator/allocator-sticky
 
 # Debian keeps bird and ip where a plain su does not look.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -65,7 +66,7 @@ cluster: packages image ## Bring up a Kubernetes cluster with flock on this mach
 cluster-down: ## Remove what make cluster brought up
 	@$(GO) build -o bin/cluster ./test/cluster/run && bin/cluster $(CLUSTERFLAGS) down
 
-# Verbose: the measured times are what it prints. CLUSTERTESTFLAGS is "-run TestScale" or "-args -keep".
+# Verbose: the measured times are what it prints. CLUSTERTESTFLAGS is "-run TestScale", "-args -keep" or "-args -rounds=1".
 test-cluster: export MORE := $(CLUSTER_PACKAGES)
 test-cluster: packages ## Try everything on a cluster of its own; as root
 	@$(GO) run ./test/apiserver/build -cluster

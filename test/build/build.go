@@ -21,6 +21,7 @@ import (
 var Programs = []string{
 	"./flock-ipam", "./flock-ipam/ipamd", "./flock-veth", "./flock-route",
 	"./flock-bird", "./flock-bird/birdd", "./installer/flock-installer",
+	"./plugins/speaker/speaker-gobgp", "./plugins/allocator/allocator-sticky",
 }
 
 // Root returns the repository's folder, that of the go.mod which governs the working directory.
