@@ -206,11 +206,12 @@ func (s *site) announceSummaries() {
 	s.ip("-4 route add blackhole 10.244.1.0/24 table 7273 proto 73 metric 16")
 }
 
-func (r *router) start(text string) {
+// start starts the router's BIRD with the configuration that [routerConf] makes of the text, and more flags.
+func (r *router) start(text string, flags ...string) {
 	r.site.Helper()
 	must(r.site.T, os.WriteFile(r.conf, []byte(routerConf(r.index, text)), 0o600))
 	var err error
-	r.bird, err = r.StartBird(r.site.Context(), r.conf, filepath.Join(filepath.Dir(r.conf), "bird.ctl"))
+	r.bird, err = r.StartBird(r.site.Context(), r.conf, filepath.Join(filepath.Dir(r.conf), "bird.ctl"), flags...)
 	must(r.site.T, err)
 }
 

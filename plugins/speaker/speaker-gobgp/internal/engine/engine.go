@@ -39,6 +39,7 @@ type Engine struct {
 	mu        sync.Mutex
 	neighbors map[netip.Addr]Neighbor
 	announced map[netip.Prefix]bool
+	policies  *api.SetPoliciesRequest // as set last
 }
 
 // Start starts GoBGP without neighbors. It calls changed whenever what routers announce may have changed, or a session's
@@ -136,6 +137,12 @@ func (e *Engine) Configure(neighbors []Neighbor) error {
 }
 
 func (e *Engine) add(n Neighbor) error {
+	for addr, other := range e.neighbors {
+		if addr.WithZone("") == n.Address.WithZone("") && !other.sameAttributes(n) {
+			return fmt.Errorf("add peer %s: its router has the address of peer %s's, on another link, and GoBGP cannot tell them "+
+				"apart in what it announces: give both peers the same communities, med and localPref", n.Peer.Name, other.Peer.Name)
+		}
+	}
 	if err := e.bgp.AddPeer(context.Background(), &api.AddPeerRequest{Peer: n.peer(e.ASN)}); err != nil {
 		return fmt.Errorf("add peer %s: %w", n.Peer.Name, err)
 	}

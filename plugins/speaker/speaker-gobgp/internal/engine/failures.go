@@ -63,7 +63,9 @@ func (f *failures) state(s apiutil.PeerState, at time.Time) {
 }
 
 // handler notes what GoBGP logs about connections that fail, and hands on what it would have logged anyway.
-func (f *failures) handler(next slog.Handler) slog.Handler { return &logHandler{Handler: next, failures: f} }
+func (f *failures) handler(next slog.Handler) slog.Handler {
+	return &logHandler{Handler: next, failures: f}
+}
 
 type logHandler struct {
 	slog.Handler

@@ -32,17 +32,22 @@ func (e *Engine) path(n Neighbor, in *apiutil.Path) (rib.Path, bool) {
 			take(&out, a)
 		}
 	}
-	if out.NextHop.IsLinkLocalUnicast() || out.NextHop.IsUnspecified() {
-		out.NextHop, out.LinkLocal = netip.Addr{}, firstValid(out.LinkLocal, out.NextHop)
-	}
+	setLinkLocal(&out, n.Address)
 	return out, ok
 }
 
-func firstValid(a, b netip.Addr) netip.Addr {
-	if a.IsValid() {
-		return a
+// setLinkLocal parts the next hop's addresses. GoBGP drops the link-local one that comes beside a global one, or in place
+// of it: it is the router's own, as it is the next hop for all that it announces on the link.
+func setLinkLocal(p *rib.Path, router netip.Addr) {
+	switch {
+	case p.NextHop.IsLinkLocalUnicast():
+		p.NextHop, p.LinkLocal = netip.Addr{}, p.NextHop
+	case router.IsLinkLocalUnicast():
+		p.LinkLocal = router.WithZone("")
 	}
-	return b
+	if p.NextHop.IsUnspecified() {
+		p.NextHop = netip.Addr{}
+	}
 }
 
 // take takes in what one attribute says.
@@ -51,7 +56,7 @@ func take(out *rib.Path, a bgp.PathAttributeInterface) {
 	case *bgp.PathAttributeNextHop:
 		out.NextHop = a.Value
 	case *bgp.PathAttributeMpReachNLRI:
-		out.NextHop, out.LinkLocal = a.Nexthop, a.LinkLocalNexthop
+		out.NextHop = a.Nexthop
 	case *bgp.PathAttributeOrigin:
 		out.Origin = a.Value
 	case *bgp.PathAttributeMultiExitDisc:

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/osrg/gobgp/v4/api"
+	"google.golang.org/protobuf/proto"
 )
 
 // The names of the policies in GoBGP.
@@ -39,6 +40,18 @@ func (e *Engine) initPolicy(ctx context.Context) error {
 
 // setPolicy has GoBGP add to its announcements what each neighbor is to be sent with them.
 func (e *Engine) setPolicy(neighbors map[netip.Addr]Neighbor) error {
+	policies := policiesFor(neighbors)
+	if proto.Equal(policies, e.policies) {
+		return nil
+	}
+	if err := e.bgp.SetPolicies(context.Background(), policies); err != nil {
+		return fmt.Errorf("set GoBGP's policies: %w", err)
+	}
+	e.policies = policies
+	return nil
+}
+
+func policiesFor(neighbors map[netip.Addr]Neighbor) *api.SetPoliciesRequest {
 	own := &api.Policy{Name: importPolicy, Statements: []*api.Statement{{
 		Name:       importPolicy,
 		Conditions: &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
@@ -56,11 +69,7 @@ func (e *Engine) setPolicy(neighbors map[netip.Addr]Neighbor) error {
 			Actions:    neighbors[addr].actions(),
 		})
 	}
-	err := e.bgp.SetPolicies(context.Background(), &api.SetPoliciesRequest{DefinedSets: sets, Policies: []*api.Policy{own, announce}})
-	if err != nil {
-		return fmt.Errorf("set GoBGP's policies: %w", err)
-	}
-	return nil
+	return &api.SetPoliciesRequest{DefinedSets: sets, Policies: []*api.Policy{own, announce}}
 }
 
 // actions are what is done to announcements on their way to the neighbor.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"sync"
 	"syscall"
 	"time"
@@ -38,6 +39,7 @@ type Node struct {
 
 	mu        sync.Mutex // of what follows
 	config    speaker.Config
+	applied   bool // the config, without an error
 	rules     rib.Rules
 	engine    *engine.Engine // nil without peers
 	announced *kernel.Announced
@@ -64,6 +66,16 @@ func (n *Node) Configure(_ context.Context, c speaker.Config) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.applied && reflect.DeepEqual(c, n.config) {
+		return nil
+	}
+	n.applied = false
+	err := n.apply(c)
+	n.applied = err == nil
+	return err
+}
+
+func (n *Node) apply(c speaker.Config) error {
 	if err := n.start(c.Table); err != nil {
 		return err
 	}
@@ -225,8 +237,10 @@ func (n *Node) changed(prefixes []netip.Prefix) {
 	if len(prefixes) == 0 {
 		return
 	}
-	n.routes.Fire() // the node's own win over what routers send back
 	for _, p := range prefixes {
+		if n.isTaken(p) { // the node's own wins over what a router sends back
+			n.routes.Fire()
+		}
 		if n.engine == nil {
 			return
 		}
@@ -234,4 +248,13 @@ func (n *Node) changed(prefixes []netip.Prefix) {
 			n.log.Error("follow the announcement table", "error", err)
 		}
 	}
+}
+
+func (n *Node) isTaken(p netip.Prefix) bool {
+	for _, prefixes := range n.taken {
+		if prefixes[p] {
+			return true
+		}
+	}
+	return false
 }

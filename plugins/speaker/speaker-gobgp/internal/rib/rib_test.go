@@ -113,7 +113,9 @@ func TestBest(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
-	path := func(prefix string, age int64) Path { return Path{Prefix: netip.MustParsePrefix(prefix), Session: prefix, Age: age} }
+	path := func(prefix string, age int64) Path {
+		return Path{Prefix: netip.MustParsePrefix(prefix), Session: prefix, Age: age}
+	}
 	paths := []Path{path("10.4.0.0/16", 9), path("10.3.0.0/16", 7), path("10.2.0.0/16", 8), path("10.1.0.0/16", 8), path("10.1.0.0/24", 8)}
 	if got := sessions(Limit(paths, 5, nil)); got != sessions(paths) {
 		t.Errorf("within the limit: %s", got)
