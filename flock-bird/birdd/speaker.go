@@ -59,6 +59,7 @@ func superviseSpeaker(c *cobra.Command, name string, dir extension.Dir, stateDir
 	}
 	return extension.NewSupervisor(extension.Options{
 		Kind: speakers.Kind, Name: name, Dir: dir, Folder: stateDir, Outlive: true, Grace: speakerGrace,
+		Env: []string{speaker.StateDirEnv + "=" + stateDir},
 		Stop: func(ctx context.Context, client any) error {
 			return client.(speaker.Speaker).Stop(ctx, speaker.StopGraceful)
 		},

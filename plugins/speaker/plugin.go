@@ -22,6 +22,10 @@ const Kind = "speaker"
 // Handshake tells a program that it was started as a speaker, and not by a human.
 var Handshake = plugin.HandshakeConfig{MagicCookieKey: "FLOCK_EXTENSION", MagicCookieValue: Kind}
 
+// StateDirEnv names, in a speaker's environment, the folder for what has to outlive its process and nothing else: a reboot of
+// the node empties it. Where it is not set there is none.
+const StateDirEnv = "FLOCK_STATE_DIR"
+
 // VersionedPlugins has the versions of the contract that birdd speaks.
 var VersionedPlugins = versions(nil)
 

@@ -5,7 +5,6 @@
 package main
 
 import (
-	"cmp"
 	"log/slog"
 	"os"
 	"strings"
@@ -14,12 +13,9 @@ import (
 	"flock.fritzlab.net/flock/plugins/speaker/speaker-gobgp/internal/node"
 )
 
-// stateDirEnv names the folder for what outlives the process but not the node.
-const stateDirEnv = "FLOCK_STATE_DIR"
-
 func main() {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: names}))
-	speaker.Serve(node.New(log, cmp.Or(os.Getenv(stateDirEnv), "/run/flock")))
+	speaker.Serve(node.New(log, os.Getenv(speaker.StateDirEnv)))
 }
 
 // names gives the attributes the names that go-plugin passes on by.

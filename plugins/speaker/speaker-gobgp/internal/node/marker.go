@@ -10,7 +10,7 @@ import (
 )
 
 // marker is a file that is there once sessions were configured, until they have been ended for good. It lies where a
-// reboot of the node removes it.
+// reboot of the node removes it. Without a folder there is never one.
 type marker struct{ dir string }
 
 func (m marker) file() string { return filepath.Join(m.dir, "speaker-gobgp.ran") }
@@ -21,7 +21,7 @@ func (m marker) exists() bool {
 }
 
 func (m marker) write() error {
-	if m.exists() {
+	if m.dir == "" || m.exists() {
 		return nil
 	}
 	if err := os.WriteFile(m.file(), nil, 0o600); err != nil {

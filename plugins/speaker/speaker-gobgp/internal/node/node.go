@@ -51,7 +51,8 @@ type Node struct {
 	taken      map[string]map[netip.Prefix]bool // by session
 }
 
-// New returns a speaker that does nothing before it is configured. What has to outlive it, but not the node, is in stateDir.
+// New returns a speaker that does nothing before it is configured. What has to outlive it, but no reboot
+// of the node, is in stateDir, unless that is empty.
 func New(log *slog.Logger, stateDir string) *Node {
 	return &Node{
 		log: log, marker: marker{stateDir}, routes: task.NewTrigger(),
@@ -88,7 +89,10 @@ func (n *Node) apply(c speaker.Config) error {
 	if n.engine == nil {
 		return n.marker.remove()
 	}
-	return errors.Join(n.engine.Configure(n.neighbors()), n.announce(), n.marker.write())
+	if err := n.marker.write(); err != nil {
+		n.log.Warn("the next start will not be known for a restart if the kernel has no route by BGP", "error", err)
+	}
+	return errors.Join(n.engine.Configure(n.neighbors()), n.announce())
 }
 
 // start follows the kernel from the first configuration on.
