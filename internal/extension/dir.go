@@ -30,7 +30,7 @@ func CheckName(name string) error {
 }
 
 // Find returns the program of an extension: an executable file <kind>-<name> that, as the folder and those above it,
-// belongs to root and can be written by nobody else. The error tells what to do.
+// belongs to root and can be written by nobody else; a sticky one above may be. The error tells what to do.
 func (d Dir) Find(kind, name string) (string, error) {
 	if err := CheckName(name); err != nil {
 		return "", err
@@ -69,7 +69,10 @@ func examine(path string) error {
 		return fmt.Errorf("%s is no regular file: put the program itself there", path)
 	}
 	// Whoever can put another link where one was passed has the choice of the program too.
-	if err := errors.Join(trusted(path), trusted(real)); err != nil {
+	if err := trusted(path); err != nil {
+		return err
+	}
+	if err := trusted(real); err != nil {
 		return err
 	}
 	if info.Mode().Perm()&0o111 == 0 {
@@ -80,7 +83,8 @@ func examine(path string) error {
 
 // trusted returns an error unless the file and all folders that it is in are root's alone to change.
 func trusted(path string) error {
-	for above := false; ; above = true {
+	folder := filepath.Dir(path)
+	for {
 		info, err := os.Lstat(path)
 		if err != nil {
 			return err
@@ -88,7 +92,7 @@ func trusted(path string) error {
 		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 {
 			return fmt.Errorf("%s belongs to user %d: chown root %s", path, owner, path)
 		}
-		if writable(info, above) {
+		if writable(info, len(path) < len(folder)) {
 			return fmt.Errorf("%s can be written by others than root: chmod go-w %s", path, path)
 		}
 		parent := filepath.Dir(path)
@@ -99,8 +103,8 @@ func trusted(path string) error {
 	}
 }
 
-// writable tells whether others than root can change the file, or what they do not own in a folder above it: where the
-// folder is sticky they cannot. A link has no mode.
+// writable tells whether others than root can change the file, or what is in the folder. In one above the extensions' they
+// may be able to write, if it is sticky: there they can change their own alone. A link has no mode.
 func writable(info fs.FileInfo, above bool) bool {
 	switch mode := info.Mode(); {
 	case mode&fs.ModeSymlink != 0:

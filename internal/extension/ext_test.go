@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -68,6 +69,8 @@ func (echoPlugin) GRPCServer(_ *plugin.GRPCBroker, server *grpc.Server) error {
 type echo struct{ conn *grpc.ClientConn }
 
 func (e echo) say(ctx context.Context, text string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	var answer wrapperspb.StringValue
 	err := e.conn.Invoke(ctx, "/flock.echo.v1.Echo/Say", wrapperspb.String(text), &answer)
 	return answer.Value, err
@@ -101,6 +104,10 @@ func obey(said string) string {
 		// The pipe that go-plugin puts in the place of standard error.
 		for range 20_000 {
 			fmt.Fprintln(os.Stderr, strings.Repeat("blah ", 20))
+		}
+	case "shout":
+		for range 20_000 {
+			fmt.Fprintln(rawErr, strings.Repeat("blah ", 20))
 		}
 	case "print":
 		fmt.Println("printed")

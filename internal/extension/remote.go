@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/connectivity"
 )
 
 // Remote reaches an extension that another process supervises and that outlives it.
@@ -45,23 +46,29 @@ func (r *Remote) Client() (any, error) {
 	return client, err
 }
 
-// State returns what the record says, and why there is none, unless the extension did not answer the last call.
+// State returns what the record says, or why there is none. Where nobody is at the socket it is down, whatever the record
+// says: its supervisor was killed with it.
 func (r *Remote) State() State {
 	_, state, err := r.reach()
-	switch {
-	case err != nil:
+	if err == nil {
+		err = r.knock()
+	}
+	if err != nil {
 		return State{Since: state.Since, Restarts: state.Restarts, LastError: err.Error()}
-	case r.lost():
-		return State{Restarts: state.Restarts, LastError: "it does not answer at the socket that its record names"}
 	}
 	return state
 }
 
-// lost tells whether the last try to connect failed.
-func (r *Remote) lost() bool {
+// knock returns an error where nobody listens at the socket.
+func (r *Remote) knock() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.conn != nil && r.conn.GetState() == connectivity.TransientFailure
+	socket := filepath.Join(r.folder, r.socket)
+	r.mu.Unlock()
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	if err != nil {
+		return fmt.Errorf("it ended, and nobody runs it: %w", err)
+	}
+	return conn.Close()
 }
 
 // reach returns the client for the extension of the record, and what the record says.
