@@ -67,7 +67,7 @@ func Connect(kubeconfig string) (*Allocator, error) {
 		return nil, err
 	}
 	config.UserAgent = "allocator-sticky"
-	config.QPS, config.Burst = 50, 200 // a node's pods may all start at once, with four requests each
+	config.QPS, config.Burst = 200, 400 // a node's pods may all start at once, with four requests each
 	c, err := newCluster(config)
 	if err != nil {
 		return nil, err

@@ -101,8 +101,14 @@ func TestWaitsForTheRelease(t *testing.T) {
 	s.holds(addr, old.Attachment)
 
 	got := make(chan netip.Addr)
-	go func() { got <- two.give(next) }()
-	must(t, lab.Within(t.Context(), 5*time.Second, "it waits", func() error { return s.watched(addr) }))
+	go func() {
+		addr, err := two.try(next, time.Minute)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- addr
+	}()
+	must(t, lab.Within(t.Context(), 30*time.Second, "it waits", func() error { return s.watched(addr) }))
 	begun := time.Now()
 	one.end(old.Attachment)
 	if got := <-got; got != addr {
