@@ -19,7 +19,7 @@ import (
 func (s *site) watchDeletes(n *lab.Netns) func() []string {
 	s.Helper()
 	updates := make(chan netlink.RouteUpdate, 1000)
-	must(s.T, n.Do(func() error { return netlink.RouteSubscribe(updates, s.Context().Done()) }))
+	must(s.TB, n.Do(func() error { return netlink.RouteSubscribe(updates, s.Context().Done()) }))
 	return func() []string {
 		var deleted []string
 		for {
@@ -55,9 +55,9 @@ func (s *site) wantLost(losses func() []string, want string) {
 func TestRestart(t *testing.T) {
 	for name, stop := range map[string]func(*site){
 		"killed":  (*site).kill,
-		"stopped": func(s *site) { must(s.T, s.speaker.Stop(s.Context(), speaker.StopGraceful)); s.client.Kill() },
+		"stopped": func(s *site) { must(s.TB, s.speaker.Stop(s.Context(), speaker.StopGraceful)); s.client.Kill() },
 		"told by SIGTERM": func(s *site) {
-			must(s.T, unix.Kill(s.client.ReattachConfig().Pid, unix.SIGTERM))
+			must(s.TB, unix.Kill(s.client.ReattachConfig().Pid, unix.SIGTERM))
 			s.eventually("the speaker has ended", func() error {
 				if !s.client.Exited() {
 					return errNotYet

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // site is a node with the speaker, and its routers, each on a link of its own: router n, counted from 1, has fd00:n::1
 // and 10.0.n.1 on it, the node fd00:n::2 and 10.0.n.2. The node has a link "pod".
 type site struct {
-	*testing.T
+	testing.TB
 	dir     string
 	node    *lab.Netns
 	routers []*router
@@ -52,10 +52,12 @@ type router struct {
 	bird  *lab.Bird
 }
 
-func newSite(t *testing.T, routers int) *site {
+func newSite(t testing.TB, routers int) *site {
 	t.Helper()
-	t.Parallel() // most of each test is waiting for timers
-	s := &site{T: t, dir: t.TempDir(), node: newNetns(t)}
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel() // most of each test is waiting for timers
+	}
+	s := &site{TB: t, dir: t.TempDir(), node: newNetns(t)}
 	for i := 1; i <= routers; i++ {
 		r := &router{Netns: newNetns(t), site: s, index: i, conf: filepath.Join(s.dir, fmt.Sprintf("router%d", i), "bird.conf")}
 		must(t, os.Mkdir(filepath.Dir(r.conf), 0o755))
@@ -70,7 +72,7 @@ func newSite(t *testing.T, routers int) *site {
 	return s
 }
 
-func newNetns(t *testing.T) *lab.Netns {
+func newNetns(t testing.TB) *lab.Netns {
 	t.Helper()
 	n, err := lab.NewNetns(lab.UniqueName("flt-gobgp"))
 	must(t, err)
@@ -94,18 +96,18 @@ func prefixes(texts ...string) (list []netip.Prefix) {
 
 func addr(text string) netip.Addr { return netip.MustParseAddr(text) }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (s *site) ip(args string) string { s.Helper(); return runIP(s.T, s.node, args) }
+func (s *site) ip(args string) string { s.Helper(); return runIP(s.TB, s.node, args) }
 
-func (r *router) ip(args string) string { r.site.Helper(); return runIP(r.site.T, r.Netns, args) }
+func (r *router) ip(args string) string { r.site.Helper(); return runIP(r.site.TB, r.Netns, args) }
 
-func runIP(t *testing.T, n *lab.Netns, args string) string {
+func runIP(t testing.TB, n *lab.Netns, args string) string {
 	t.Helper()
 	out, err := n.Run(t.Context(), "ip", strings.Fields(args)...)
 	must(t, err)
@@ -118,7 +120,7 @@ func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 func (s *site) launch() {
 	s.Helper()
 	log, err := os.OpenFile(s.path("speaker.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	must(s.T, err)
+	must(s.TB, err)
 	s.Cleanup(func() { log.Close() })
 	cmd := exec.Command("ip", "netns", "exec", s.node.Name, os.Args[0])
 	cmd.Env = append(os.Environ(), asSpeaker+"=1", speaker.StateDirEnv+"="+s.dir)
@@ -128,16 +130,16 @@ func (s *site) launch() {
 	})
 	s.Cleanup(s.client.Kill)
 	rpc, err := s.client.Client()
-	must(s.T, err)
+	must(s.TB, err)
 	raw, err := rpc.Dispense(speaker.Kind)
-	must(s.T, err)
+	must(s.TB, err)
 	s.speaker = raw.(speaker.Speaker)
 }
 
 // kill kills the speaker, which has no time for anything.
 func (s *site) kill() {
 	s.Helper()
-	must(s.T, unix.Kill(s.client.ReattachConfig().Pid, unix.SIGKILL))
+	must(s.TB, unix.Kill(s.client.ReattachConfig().Pid, unix.SIGKILL))
 	s.eventually("the speaker has ended", func() error {
 		if !s.client.Exited() {
 			return errNotYet
@@ -150,7 +152,7 @@ var errNotYet = fmt.Errorf("not yet")
 
 func (s *site) configure(c speaker.Config) {
 	s.Helper()
-	must(s.T, s.speaker.Configure(s.Context(), c))
+	must(s.TB, s.speaker.Configure(s.Context(), c))
 }
 
 // start starts the speaker with the configuration, and the routers with that which [routerConf] makes of each text.
@@ -209,10 +211,10 @@ func (s *site) announceSummaries() {
 // start starts the router's BIRD with the configuration that [routerConf] makes of the text, and more flags.
 func (r *router) start(text string, flags ...string) {
 	r.site.Helper()
-	must(r.site.T, os.WriteFile(r.conf, []byte(routerConf(r.index, text)), 0o600))
+	must(r.site.TB, os.WriteFile(r.conf, []byte(routerConf(r.index, text)), 0o600))
 	var err error
 	r.bird, err = r.StartBird(r.site.Context(), r.conf, filepath.Join(filepath.Dir(r.conf), "bird.ctl"), flags...)
-	must(r.site.T, err)
+	must(r.site.TB, err)
 }
 
 // routerConf returns an ordinary router's configuration around the text, in which N stands for the router's number and
@@ -306,7 +308,7 @@ func (s *site) wantRoutes(n *lab.Netns, want ...string) {
 func (s *site) status(more ...netip.Prefix) speaker.Status {
 	s.Helper()
 	status, err := s.speaker.Status(s.Context(), append(prefixes("2001:db8:1::/64", "10.244.1.0/24"), more...))
-	must(s.T, err)
+	must(s.TB, err)
 	return status
 }
 

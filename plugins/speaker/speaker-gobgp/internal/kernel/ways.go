@@ -103,6 +103,9 @@ func (w *Ways) Direct(router netip.Addr, link string) (Hop, bool) {
 
 // Far returns the first hop on the way to a router that need not be on a link, if there is one that BGP has not brought.
 func (w *Ways) Far(router netip.Addr) (Hop, bool) {
+	if router.IsLinkLocalUnicast() {
+		return Hop{}, false
+	}
 	if hop, ok := w.Direct(router, ""); ok {
 		return hop, true
 	}

@@ -17,7 +17,7 @@ func (m marker) file() string { return filepath.Join(m.dir, "speaker-gobgp.ran")
 
 func (m marker) exists() bool {
 	_, err := os.Stat(m.file())
-	return err == nil
+	return m.dir != "" && err == nil
 }
 
 func (m marker) write() error {
@@ -31,6 +31,9 @@ func (m marker) write() error {
 }
 
 func (m marker) remove() error {
+	if m.dir == "" {
+		return nil
+	}
 	if err := os.Remove(m.file()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("forget that the speaker ran: %w", err)
 	}

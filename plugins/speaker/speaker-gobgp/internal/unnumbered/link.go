@@ -102,7 +102,6 @@ func (l Link) listen(s *socket, solicited chan<- struct{}) error {
 type socket struct {
 	link *net.Interface
 	conn *icmp.PacketConn
-	own  map[netip.Addr]bool
 }
 
 func open(link *net.Interface) (*socket, error) {
