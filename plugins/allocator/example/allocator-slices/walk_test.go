@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"flock.fritzlab.net/flock/test/lab"
+)
+
+// TestWalk does what docs/writing-an-allocator.md says, from its first command to the last, on a copy of this machine
+// that is gone afterwards, and compares what is printed.
+func TestWalk(t *testing.T) {
+	m := newMachine(t)
+	file := ""
+	for _, b := range blocks(t) {
+		switch b.language {
+		case "sh":
+			m.mustRun(b.text)
+		case "go":
+			file = nextFile(file, b.text)
+			m.mustRun(fmt.Sprintf("cat >>%s <<'END OF BLOCK'\n%s\nEND OF BLOCK\n", file, b.text))
+		case "console":
+			for _, e := range exchanges(b.text) {
+				m.converse(e)
+			}
+		}
+	}
+}
+
+// nextFile returns the file that a block of Go belongs to, if the one before it belongs to this file.
+func nextFile(file, text string) string {
+	switch {
+	case !strings.HasPrefix(text, "package main"):
+		return file
+	case file == "":
+		return "main.go"
+	}
+	return "conformance_test.go"
+}
+
+// exchange is a command and what it prints; "..." stands for anything.
+type exchange struct{ command, prints string }
+
+func exchanges(console string) (all []exchange) {
+	for _, part := range strings.Split("\n"+console, "\n$ ")[1:] {
+		command, prints, _ := strings.Cut(strings.TrimSuffix(part, "\n")+"\n", "\n")
+		all = append(all, exchange{command, prints})
+	}
+	return all
+}
+
+// converse runs the command until it prints what it should: some of it takes a moment.
+func (m *machine) converse(e exchange) {
+	m.Helper()
+	want := regexp.MustCompile("(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(trimmed(e.prints)), `\.\.\.`, ".*") + "$")
+	err := lab.Within(m.Context(), time.Minute, "$ "+e.command+"\nprints\n"+e.prints, func() error {
+		printed, _ := m.run(e.command)
+		if !want.MatchString(trimmed(printed)) {
+			return fmt.Errorf("it prints\n%s", printed)
+		}
+		return nil
+	})
+	if err != nil {
+		m.Fatal(err)
+	}
+}
+
+// trimmed takes out the spaces before each line's end, and the last line's end.
+func trimmed(text string) string {
+	return strings.TrimRight(regexp.MustCompile(`[ \t]+\n`).ReplaceAllString(text, "\n"), " \n")
+}
+
+// mustRun runs commands as one block, which must not fail.
+func (m *machine) mustRun(commands string) {
+	m.Helper()
+	if printed, code := m.run(commands); code != "0" {
+		m.Fatalf("$ %s\nends with %s:\n%s", commands, code, printed)
+	}
+}
+
+// run returns what the commands print, and the exit code.
+func (m *machine) run(commands string) (printed, code string) {
+	m.Helper()
+	script, out := filepath.Join(m.shared, "script"), filepath.Join(m.shared, "out")
+	if err := os.WriteFile(script, []byte(commands), 0o600); err != nil {
+		m.Fatal(err)
+	}
+	fmt.Fprintf(m.stdin, ". %s >%s 2>&1 </dev/null; echo $?\n", script, out)
+	code, err := m.stdout.ReadString('\n')
+	if err != nil {
+		m.Fatalf("$ %s\nends the shell: %v\n%s", commands, err, m.stderr.String())
+	}
+	return readFile(m.T, out), strings.TrimSpace(code)
+}
