@@ -49,7 +49,7 @@ func (d Dir) Find(kind, name string) (string, error) {
 func examine(path string) error {
 	real, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no %s: install it, or correct the name: %w", path, fs.ErrNotExist)
+		return fmt.Errorf("%w: install it, or correct the name", err)
 	}
 	if err != nil {
 		return err

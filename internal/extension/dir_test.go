@@ -28,9 +28,9 @@ func TestFind(t *testing.T) {
 		}, ""},
 		{"below a sticky folder of all", func(at func(string) string) error { return os.Chmod(at(""), 0o777|fs.ModeSticky) }, ""},
 		{"missing", func(at func(string) string) error { return os.Remove(at("ext/speaker-x")) },
-			"there is no FOLDER/ext/speaker-x: install it, or correct the name: file does not exist"},
+			"lstat FOLDER/ext/speaker-x: no such file or directory: install it, or correct the name"},
 		{"no folder", func(at func(string) string) error { return os.RemoveAll(at("ext")) },
-			"there is no FOLDER/ext/speaker-x: install it, or correct the name: file does not exist"},
+			"lstat FOLDER/ext: no such file or directory: install it, or correct the name"},
 		{"another's", func(at func(string) string) error { return os.Chown(at("ext/speaker-x"), 1000, 0) },
 			"FOLDER/ext/speaker-x belongs to user 1000: chown root FOLDER/ext/speaker-x"},
 		{"group may write", func(at func(string) string) error { return os.Chmod(at("ext/speaker-x"), 0o775) },
@@ -56,7 +56,7 @@ func TestFind(t *testing.T) {
 		}, "FOLDER/ext/speaker-x belongs to user 1000: chown root FOLDER/ext/speaker-x"},
 		{"link to nothing", func(at func(string) string) error {
 			return errors.Join(os.Remove(at("ext/speaker-x")), os.Symlink("nothing", at("ext/speaker-x")))
-		}, "there is no FOLDER/ext/speaker-x: install it, or correct the name: file does not exist"},
+		}, "lstat FOLDER/ext/nothing: no such file or directory: install it, or correct the name"},
 		{"folder in its place", func(at func(string) string) error {
 			return errors.Join(os.Remove(at("ext/speaker-x")), os.Mkdir(at("ext/speaker-x"), 0o755))
 		}, "FOLDER/ext/speaker-x is no regular file: put the program itself there"},

@@ -96,6 +96,7 @@ func obey(said string) string {
 		os.Exit(0)
 	case "hang":
 		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		select {} // another thread may have been stopped first
 	case "offspring":
 		return strconv.Itoa(beget(false))
 	case "runaway":

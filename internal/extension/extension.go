@@ -32,7 +32,7 @@ type Kind struct {
 }
 
 // ErrDown is matched by the errors of [Supervisor.Client] and [Remote.Client]: the extension is not there, for now. Their
-// text says why.
+// text begins with this one's and says why; it does not name the extension, as who asks does.
 var ErrDown = errors.New("it is not up")
 
 // State is how an extension is.

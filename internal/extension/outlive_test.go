@@ -98,7 +98,7 @@ func (s *site) supervised() {
 func TestRemote(t *testing.T) {
 	s := newSite(t, "good")
 	client, err := s.remote.Client()
-	if want := "reach echo good: it is not up: nothing runs it: there is no " + s.record(); client != nil || !errors.Is(err, ErrDown) ||
+	if want := "it is not up: nothing runs it: open " + s.record(); client != nil || !errors.Is(err, ErrDown) ||
 		!errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("Client() = %v, %v", client, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -33,9 +32,6 @@ func RecordPath(folder, kind, name string) string {
 
 func readRecord(path string) (record, error) {
 	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return record{}, fmt.Errorf("there is no %s: %w", path, fs.ErrNotExist)
-	}
 	if err != nil {
 		return record{}, err
 	}

@@ -75,20 +75,19 @@ func (r *Remote) knock() error {
 func (r *Remote) reach() (any, State, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	about := r.kind.Name + " " + r.name
 	rec, err := readRecord(RecordPath(r.folder, r.kind.Name, r.name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, State{}, fmt.Errorf("reach %s: %w: nothing runs it: %w", about, ErrDown, err)
+		return nil, State{}, fmt.Errorf("%w: nothing runs it: %w", ErrDown, err)
 	}
 	if err != nil {
-		return nil, State{}, fmt.Errorf("reach %s: %w: %w", about, ErrDown, err)
+		return nil, State{}, fmt.Errorf("%w: %w", ErrDown, err)
 	}
 	if !rec.State.Up {
-		return nil, rec.State, fmt.Errorf("reach %s: %w: %s", about, ErrDown, rec.State.LastError)
+		return nil, rec.State, fmt.Errorf("%w: %s", ErrDown, rec.State.LastError)
 	}
 	if rec.Socket != r.socket || rec.Born != r.born {
 		if err := r.connect(rec); err != nil {
-			return nil, rec.State, fmt.Errorf("reach %s: %w: %w", about, ErrDown, err)
+			return nil, rec.State, fmt.Errorf("%w: %w", ErrDown, err)
 		}
 	}
 	return r.client, rec.State, nil

@@ -3,6 +3,7 @@
 package extension
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -12,14 +13,10 @@ import (
 func (s *Supervisor) Client() (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.now != nil:
+	if s.now != nil {
 		return s.now.client, nil
-	case s.state.LastError != "":
-		return nil, fmt.Errorf("reach %s: %w: %s", s.Name(), ErrDown, s.state.LastError)
-	default:
-		return nil, fmt.Errorf("reach %s: %w: it has not been started yet", s.Name(), ErrDown)
 	}
+	return nil, fmt.Errorf("%w: %s", ErrDown, cmp.Or(s.state.LastError, "it has not been started yet"))
 }
 
 // State returns how the extension is.
