@@ -94,9 +94,11 @@ func listenAddresses() []string {
 // routers keep their routes; all others by telling them.
 func (e *Engine) Stop(graceful bool) error {
 	e.unwatch()
-	err := e.bgp.StopBgp(context.Background(), &api.StopBgpRequest{AllowGracefulRestart: graceful})
-	e.bgp.Stop() // what is left of it
-	if err != nil {
+	if !graceful {
+		e.bgp.Stop()
+		return nil
+	}
+	if err := e.bgp.StopBgp(context.Background(), &api.StopBgpRequest{AllowGracefulRestart: true}); err != nil {
 		return fmt.Errorf("stop GoBGP: %w", err)
 	}
 	return nil

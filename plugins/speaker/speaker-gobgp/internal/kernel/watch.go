@@ -48,6 +48,9 @@ func Watch() (*Watcher, error) {
 	return &Watcher{socket}, nil
 }
 
+// Close closes a watcher that does not run.
+func (w *Watcher) Close() { w.socket.Close() }
+
 // Run hands messages to tell until the context ends, which closes the watcher and is not an error. No messages are told of
 // when some were lost.
 func (w *Watcher) Run(ctx context.Context, tell func([]syscall.NetlinkMessage)) error {

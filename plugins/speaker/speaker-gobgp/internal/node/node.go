@@ -103,34 +103,64 @@ func (n *Node) start(table uint32) error {
 		}
 		return nil
 	}
-	watcher, err := kernel.Watch()
+	v, err := openView(table)
 	if err != nil {
 		return err
 	}
-	conn, err := rtnl.Dial()
-	if err != nil {
-		return err
-	}
-	fib, err := kernel.OpenFIB()
-	if err != nil {
-		return err
-	}
-	announced := kernel.NewAnnounced(conn, table)
-	installed, err := fib.Installed()
-	if err == nil {
-		_, err = announced.Read()
-	}
-	if err != nil {
-		return err
-	}
-	n.announced = announced
-	n.restarting = len(installed) > 0 || n.marker.exists()
+	n.announced = v.announced
+	n.restarting = v.installed || n.marker.exists()
 	ctx, cancel := context.WithCancel(context.Background())
 	n.ended = cancel
-	n.tasks.Go(func() { n.watch(ctx, watcher) })
+	n.tasks.Go(func() { n.watch(ctx, v.watcher) })
 	n.tasks.Go(func() { n.scan(ctx) })
-	n.tasks.Go(func() { n.install(ctx, fib) })
+	n.tasks.Go(func() { n.install(ctx, v.fib) })
 	return nil
+}
+
+// view is what the node sees of the kernel.
+type view struct {
+	watcher   *kernel.Watcher
+	fib       *kernel.FIB
+	announced *kernel.Announced
+	// installed tells that there are routes of an earlier process.
+	installed bool
+}
+
+func openView(table uint32) (v view, err error) {
+	var conn *rtnl.Conn
+	defer func() {
+		if err != nil {
+			v.close(conn)
+		}
+	}()
+	if v.watcher, err = kernel.Watch(); err != nil {
+		return v, err
+	}
+	if conn, err = rtnl.Dial(); err != nil {
+		return v, err
+	}
+	if v.fib, err = kernel.OpenFIB(); err != nil {
+		return v, err
+	}
+	installed, err := v.fib.Installed()
+	if err != nil {
+		return v, err
+	}
+	v.installed, v.announced = len(installed) > 0, kernel.NewAnnounced(conn, table)
+	_, err = v.announced.Read()
+	return v, err
+}
+
+func (v view) close(conn *rtnl.Conn) {
+	if v.watcher != nil {
+		v.watcher.Close()
+	}
+	if conn != nil {
+		conn.Close()
+	}
+	if v.fib != nil {
+		v.fib.Close()
+	}
 }
 
 // startEngine has an engine of the configuration's identity run where there are peers, and none otherwise.
