@@ -26,9 +26,18 @@ import (
 	"flock.fritzlab.net/flock/test/lab"
 )
 
+// programs is a folder for those that tests build.
+var programs string
+
 func TestMain(m *testing.M) {
 	hosttest.AsPlugin("ipamd", main)
-	os.Exit(m.Run())
+	var err error
+	if programs, err = os.MkdirTemp("", "flt-ipamd-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(programs)
+	os.Exit(code)
 }
 
 // node is a host on which ipamd runs.

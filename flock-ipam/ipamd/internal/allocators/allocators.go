@@ -44,9 +44,11 @@ type Allocators struct {
 	Routed func(netip.Addr) (bool, error)
 	// Launch returns what runs the extension of a name, and calls the function when its state has changed.
 	Launch func(name string, changed func()) Extension
-	// Roster is the file with the names of the extensions that may have given something: they are run until they have
+	// Roster is the file that says which extensions may have given something, and to whom: they are run until they have
 	// nothing any more.
 	Roster string
+	// SinceBoot is the clock.
+	SinceBoot func() time.Duration
 	// Interval is how often everything is compared, whether something has changed or not.
 	Interval time.Duration
 	// Report gets what is wrong in an area, nil when nothing is.
@@ -56,6 +58,7 @@ type Allocators struct {
 	Log     *slog.Logger
 
 	trigger task.Trigger
+	roster  *roster
 	mu      sync.Mutex
 	keepers map[string]*keeper
 	news    chan struct{} // closed when something has changed that somebody may wait for
@@ -84,6 +87,10 @@ func (a *Allocators) StoreChanged() {
 
 // Run runs the extensions that the pools name, and those that have something still, until the context ends.
 func (a *Allocators) Run(ctx context.Context) error {
+	var err error
+	if a.roster, err = openRoster(a.Roster); err != nil {
+		a.Log.Error("what was freed meanwhile is taken back late", "problem", err.Error())
+	}
 	var running sync.WaitGroup
 	defer running.Wait()
 	return task.Loop(ctx, a.trigger, rest, a.Interval, func(ctx context.Context) {
@@ -98,20 +105,18 @@ func (a *Allocators) keep(ctx context.Context, running *sync.WaitGroup) error {
 		return fmt.Errorf("read which allocators the pools have: %w", err)
 	}
 	named := names(pools)
-	kept, err := readRoster(a.Roster)
-	if err != nil {
-		return err
-	}
-	wanted := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(slices.Concat(named, kept)))), func(name string) bool {
+	wanted := slices.Concat(named, a.roster.names())
+	slices.Sort(wanted)
+	wanted = slices.DeleteFunc(slices.Compact(wanted), func(name string) bool {
 		return !slices.Contains(named, name) && a.get(name).done()
 	})
-	if err := writeRoster(a.Roster, kept, wanted); err != nil { // before one is started that may give something
-		return err
-	}
 	for _, k := range a.all() {
 		if !slices.Contains(wanted, k.name) {
 			a.end(k)
 		}
+	}
+	if err := a.roster.keep(wanted); err != nil { // before one is started that may give something
+		return err
 	}
 	for _, name := range wanted {
 		if a.get(name) == nil {

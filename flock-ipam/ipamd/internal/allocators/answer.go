@@ -98,8 +98,15 @@ func (k *keeper) ask(ctx context.Context, client allocator.Allocator, r allocato
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	defer k.ledger.end(turn, r.Pool.Name)
-	return client.Allocate(ctx, r)
+	addr, err := client.Allocate(ctx, r)
+	if err != nil {
+		addr = netip.Addr{}
+	}
+	if k.ledger.end(turn, r.Pool.Name, addr) {
+		// The note of the life before would have another ipamd take back what this one is given.
+		err = errors.Join(err, k.note())
+	}
+	return addr, err
 }
 
 // await returns the allocator's client, when it is there.

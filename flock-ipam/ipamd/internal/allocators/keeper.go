@@ -39,7 +39,9 @@ type keeper struct {
 }
 
 func newKeeper(a *Allocators, name string) *keeper {
-	return &keeper{Allocators: a, name: name, ledger: newLedger(store.SinceBoot), trigger: task.NewTrigger(), ended: make(chan struct{})}
+	k := &keeper{Allocators: a, name: name, ledger: newLedger(a.SinceBoot), trigger: task.NewTrigger(), ended: make(chan struct{})}
+	k.ledger.recall(a.roster.of(name))
+	return k
 }
 
 func (k *keeper) area() string { return allocator.Kind + " " + k.name }
@@ -106,26 +108,42 @@ func (k *keeper) round(ctx context.Context) error {
 
 // observe reads from the store who has which of the allocator's addresses.
 func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment][]netip.Addr, error) {
-	from := store.SinceBoot()
-	has := map[cni.Attachment][]netip.Addr{}
+	outstanding := k.ledger.outstanding()
+	v := view{from: k.SinceBoot(), has: map[cni.Attachment][]netip.Addr{}, released: map[netip.Addr]time.Duration{}}
 	err := k.Store.View(func(tx *store.Tx) error {
-		return tx.All(func(alloc store.Allocation) error {
-			own := has[who(alloc.Attachment)]
-			for _, addr := range alloc.Addresses {
-				if home, ok := pool.Find(pools, addr); ok && home.Allocator == k.name && !home.SetAside(addr) {
-					own = append(own, addr)
-				}
+		for _, addr := range outstanding {
+			h, known, err := tx.Holder(addr)
+			if err != nil {
+				return err
 			}
-			has[who(alloc.Attachment)] = own
+			if known && h.Free() {
+				v.released[addr] = h.Released
+			}
+		}
+		return tx.All(func(alloc store.Allocation) error {
+			v.has[who(alloc.Attachment)] = append(v.has[who(alloc.Attachment)], k.ofPools(alloc.Addresses, pools)...)
 			return nil
 		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read what is in use: %w", err)
 	}
-	k.ledger.observe(has, from)
-	return has, nil
+	k.ledger.observe(v)
+	return v.has, k.note()
 }
+
+// ofPools returns those of the addresses that the allocator picks.
+func (k *keeper) ofPools(addrs []netip.Addr, pools []pool.Pool) (own []netip.Addr) {
+	for _, addr := range addrs {
+		if home, ok := pool.Find(pools, addr); ok && home.Allocator == k.name && !home.SetAside(addr) {
+			own = append(own, addr)
+		}
+	}
+	return own
+}
+
+// note writes down which attachments were in the store: another ipamd takes back what of them is gone from there.
+func (k *keeper) note() error { return k.roster.set(k.name, k.ledger.inStore()) }
 
 // compare has the extension list what it has given on the node: what the store has not is to be taken back when
 // that is certain, and what only the store has may be given to somebody else.

@@ -5,6 +5,8 @@ package allocators
 import (
 	"context"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,8 +33,11 @@ type life struct {
 	turn chan struct{}
 	// answered is when the allocator last answered for it.
 	answered time.Duration
-	// asked counts the answers for each pool that may not be in the store yet: a second one is that of another ADD.
-	asked map[string]int
+	// told counts, for each pool, the addresses that ADDs were told and that may not be in the store yet: a second one is
+	// that of another ADD.
+	told map[string]int
+	// given are the addresses that it was told since.
+	given []netip.Addr
 	// seen: it was in the store. abandoned: the ADD that asked said that it has failed.
 	seen, abandoned bool
 	// addresses are those of the allocator's pools that it had in the store.
@@ -57,7 +62,7 @@ func (l *ledger) of(a cni.Attachment) *life {
 	if known := l.lives[who(a)]; known != nil {
 		return known
 	}
-	fresh := &life{turn: make(chan struct{}, 1), asked: map[string]int{}}
+	fresh := &life{turn: make(chan struct{}, 1), told: map[string]int{}}
 	fresh.turn <- struct{}{}
 	l.lives[who(a)] = fresh
 	return fresh
@@ -84,13 +89,19 @@ func (l *ledger) begin(ctx context.Context, a cni.Attachment) (*life, error) {
 	}
 }
 
-// end notes that the allocator was asked for an address of the pool, whatever it answered: it may have given one.
-func (l *ledger) end(one *life, pool string) {
+// end notes that the allocator was asked for an address of the pool, and which one an ADD is told: if none, which is the
+// zero one, it may have been given all the same. It returns whether the life before was in the store.
+func (l *ledger) end(one *life, pool string, told netip.Addr) (again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	again = one.seen
 	one.answered, one.seen, one.abandoned, one.missing = l.now(), false, false, 0
-	one.asked[pool]++
+	if told.IsValid() {
+		one.told[pool]++
+		one.given = append(one.given, told)
+	}
 	one.turn <- struct{}{}
+	return again
 }
 
 // abandon notes that the ADD which asked for the attachment has failed.
@@ -109,31 +120,88 @@ func (l *ledger) listed(a cni.Attachment) {
 	l.of(a)
 }
 
-// observe notes what attachments had in the store when it was read, not before the given time: their addresses of the
-// allocator's pools, which may be none.
-func (l *ledger) observe(store map[cni.Attachment][]netip.Addr, from time.Duration) {
+// view is what the store held at one moment.
+type view struct {
+	// from is a time since boot before that.
+	from time.Duration
+	// has is what each attachment had: the addresses of the allocator's pools, which may be none.
+	has map[cni.Attachment][]netip.Addr
+	// released is when those of [ledger.outstanding] that nobody had were released, if ever.
+	released map[netip.Addr]time.Duration
+}
+
+// outstanding returns the addresses that ADDs were told and that were not in the store yet.
+func (l *ledger) outstanding() (all []netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for a, addresses := range store {
+	for _, one := range l.lives {
+		all = append(all, one.given...)
+	}
+	return all
+}
+
+// observe notes what is in the store.
+func (l *ledger) observe(v view) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for a, addresses := range v.has {
 		if len(addresses) > 0 {
 			l.of(a)
 		}
 	}
 	for a, one := range l.lives {
-		addresses, held := store[a]
-		switch {
-		case one.answered >= from && one.answered > 0: // of a time before the answer: it tells nothing
-		case held:
-			one.seen, one.missing, one.addresses = true, 0, addresses
-			if from-one.answered >= onItsWay {
-				clear(one.asked)
-			}
-		case one.missing == 0:
-			one.missing, one.since = 1, from
-		default:
-			one.missing++
+		if one.answered >= v.from && one.answered > 0 {
+			continue // it is of a time before the answer, and tells nothing
+		}
+		if addresses, held := v.has[a]; held {
+			one.hold(addresses, v.from)
+		} else {
+			one.miss(v)
 		}
 	}
+}
+
+// hold notes that the store has the attachment.
+func (one *life) hold(addresses []netip.Addr, from time.Duration) {
+	one.seen, one.missing, one.addresses, one.given = true, 0, addresses, nil
+	if from-one.answered >= onItsWay {
+		clear(one.told)
+	}
+}
+
+// miss notes that the store has it not, and that it had it for a moment, where what it was told was released since.
+func (one *life) miss(v view) {
+	if one.missing == 0 {
+		one.since = v.from
+	}
+	one.missing++
+	one.seen = one.seen || slices.ContainsFunc(one.given, func(addr netip.Addr) bool {
+		at, ever := v.released[addr]
+		return ever && at >= one.answered
+	})
+}
+
+// recall notes attachments that were in the store when an earlier ipamd looked.
+func (l *ledger) recall(seen []cni.Attachment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range seen {
+		l.of(a).seen = true
+	}
+}
+
+// inStore returns the attachments that were in the store and have not been taken back, in order.
+func (l *ledger) inStore() []cni.Attachment {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var seen []cni.Attachment
+	for a, one := range l.lives {
+		if one.seen {
+			seen = append(seen, a)
+		}
+	}
+	slices.SortFunc(seen, func(a, b cni.Attachment) int { return strings.Compare(a.String(), b.String()) })
+	return seen
 }
 
 // due returns what is to be taken back, as far as the store was seen.
@@ -154,8 +222,8 @@ func (one *life) due(now time.Duration) bool {
 		return false
 	}
 	alone := true
-	for _, n := range one.asked {
-		alone = alone && n == 1
+	for _, n := range one.told {
+		alone = alone && n <= 1
 	}
 	return alone && (one.seen || one.abandoned) || one.missing > 1 && now-max(one.since, one.answered) >= onItsWay
 }

@@ -18,12 +18,14 @@ type journal struct {
 	t     *testing.T
 	clock time.Duration
 	store map[cni.Attachment][]netip.Addr
+	// released is when the address was.
+	released map[netip.Addr]time.Duration
 	// taken are the attachments that were taken back.
 	taken []string
 }
 
 func newJournal(t *testing.T) *journal {
-	j := &journal{t: t, clock: time.Hour, store: map[cni.Attachment][]netip.Addr{}}
+	j := &journal{t: t, clock: time.Hour, store: map[cni.Attachment][]netip.Addr{}, released: map[netip.Addr]time.Duration{}}
 	j.ledger = newLedger(func() time.Duration { return j.clock })
 	return j
 }
@@ -40,21 +42,29 @@ func (j *journal) answer(id string) {
 		j.t.Fatal(err)
 	}
 	j.clock += time.Millisecond
-	j.end(l, "p")
+	j.end(l, "p", given)
 }
 
 // put has the store hold the attachment.
-func (j *journal) put(id string) {
-	j.store[who(one(id))] = []netip.Addr{netip.MustParseAddr("fd00::7")}
+func (j *journal) put(id string) { j.store[who(one(id))] = []netip.Addr{given} }
+
+// del is a DEL.
+func (j *journal) del(id string) {
+	delete(j.store, who(one(id)))
+	j.clock++
+	j.released[given] = j.clock
 }
 
-func (j *journal) del(id string) { delete(j.store, who(one(id))) }
+// given is the address that is given.
+var given = netip.MustParseAddr("fd00::7")
+
+func (j *journal) view() view { return view{j.clock, j.store, j.released} }
 
 // look reads the store, a while after the look before, and takes back what is due.
 func (j *journal) look(after time.Duration) {
 	j.t.Helper()
 	j.clock += after
-	j.observe(j.store, j.clock)
+	j.observe(j.view())
 	for _, a := range j.due() {
 		err := j.release(a, func([]netip.Addr) (bool, error) { j.taken = append(j.taken, a.ContainerID); return true, nil })
 		if err != nil {
@@ -82,6 +92,20 @@ func TestGoneFromTheStoreIsTakenBackAtOnce(t *testing.T) {
 	j.took(1, "after the DEL")
 	j.look(time.Hour)
 	j.took(1, "an hour later")
+}
+
+// TestGoneBeforeItWasSeen: a DEL followed the ADD at once.
+func TestGoneBeforeItWasSeen(t *testing.T) {
+	j := newJournal(t)
+	j.clock++
+	j.released[given] = j.clock // by somebody else, before
+	j.answer("a")
+	j.look(time.Millisecond)
+	j.took(0, "before it has come")
+	j.put("a")
+	j.del("a")
+	j.look(time.Millisecond)
+	j.took(1, "after the DEL")
 }
 
 // TestOnItsWay: an address that was given is not in the store yet.
@@ -166,7 +190,7 @@ func TestAddAfterDel(t *testing.T) {
 	before := map[cni.Attachment][]netip.Addr{who(one("a")): nil}
 	j.del("a")
 	j.answer("a")
-	j.observe(before, read)
+	j.observe(view{read, before, nil})
 	j.look(time.Millisecond)
 	j.took(0, "while the second ADD is on its way")
 	j.put("a")
@@ -180,7 +204,8 @@ func TestAddWhileTakingBack(t *testing.T) {
 	j.put("a")
 	j.look(time.Millisecond)
 	j.del("a")
-	j.observe(j.store, j.clock+1)
+	j.clock++
+	j.observe(j.view())
 	answered := make(chan error)
 	err := j.release(one("a"), func([]netip.Addr) (bool, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -191,7 +216,7 @@ func TestAddWhileTakingBack(t *testing.T) {
 		go func() {
 			l, err := j.begin(t.Context(), one("a"))
 			if err == nil {
-				j.end(l, "p")
+				j.end(l, "p", given)
 			}
 			answered <- err
 		}()
@@ -217,7 +242,7 @@ func TestTakingBackWhileAdding(t *testing.T) {
 	}
 	j.look(time.Hour)
 	j.look(time.Hour)
-	j.end(l, "p")
+	j.end(l, "p", given)
 	j.look(time.Second)
 	j.took(0, "while the ADD is on its way")
 }
@@ -227,7 +252,8 @@ func TestFailedReleaseIsRepeated(t *testing.T) {
 	j.put("a")
 	j.look(time.Millisecond)
 	j.del("a")
-	j.observe(j.store, j.clock+1)
+	j.clock++
+	j.observe(j.view())
 	for _, failure := range []error{errors.New("away"), nil} {
 		if err := j.release(one("a"), func([]netip.Addr) (bool, error) { return false, failure }); err != failure {
 			t.Errorf("got %v, want %v", err, failure)

@@ -3,35 +3,95 @@
 package allocators
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"reflect"
 	"slices"
-	"strings"
+	"sync"
+
+	"flock.fritzlab.net/flock/plugins/cni"
 )
 
-// readRoster returns the names in the file.
-func readRoster(path string) ([]string, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read which allocators have given something: %w", err)
-	}
-	return strings.Fields(string(raw)), nil
+// roster is a file with the names of the extensions that may have given something, and with the attachments of each that
+// were in the store. By it an ipamd that is started takes back at once what was freed while none ran. As the store it is
+// gone after a reboot.
+type roster struct {
+	path string
+
+	mu    sync.Mutex
+	known map[string][]cni.Attachment
 }
 
-// writeRoster replaces the names in the file, a line for each, unless they are these already.
-func writeRoster(path string, old, names []string) error {
-	if slices.Equal(old, names) {
+// openRoster reads the file, which need not be there. With an error the roster is empty, and of use.
+func openRoster(path string) (*roster, error) {
+	r := &roster{path: path, known: map[string][]cni.Attachment{}}
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &r.known)
+	}
+	if err != nil {
+		r.known = map[string][]cni.Attachment{}
+		return r, fmt.Errorf("read which allocators have given something: %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// names returns the extensions, in order.
+func (r *roster) names() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Sorted(maps.Keys(r.known))
+}
+
+// of returns the extension's attachments.
+func (r *roster) of(name string) []cni.Attachment {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.known[name]
+}
+
+// set notes an extension's attachments.
+func (r *roster) set(name string, seen []cni.Attachment) error {
+	return r.change(func(known map[string][]cni.Attachment) { known[name] = append([]cni.Attachment{}, seen...) })
+}
+
+// keep leaves the extensions of these names.
+func (r *roster) keep(names []string) error {
+	return r.change(func(known map[string][]cni.Attachment) {
+		maps.DeleteFunc(known, func(name string, _ []cni.Attachment) bool { return !slices.Contains(names, name) })
+		for _, name := range names {
+			if known[name] == nil {
+				known[name] = []cni.Attachment{}
+			}
+		}
+	})
+}
+
+// change changes the file and then what is known.
+func (r *roster) change(do func(map[string][]cni.Attachment)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := maps.Clone(r.known)
+	if do(known); reflect.DeepEqual(known, r.known) {
 		return nil
 	}
-	fresh := path + ".new"
-	err := os.WriteFile(fresh, []byte(strings.Join(append(slices.Clone(names), ""), "\n")), 0o600)
+	raw, err := json.Marshal(known)
 	if err == nil {
-		err = os.Rename(fresh, path)
+		err = os.WriteFile(r.path+".new", raw, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(r.path+".new", r.path)
 	}
 	if err != nil {
 		return fmt.Errorf("write which allocators have given something: %w", err)
 	}
+	r.known = known
 	return nil
 }

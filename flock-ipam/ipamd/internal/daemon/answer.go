@@ -14,6 +14,7 @@ import (
 	"flock.fritzlab.net/flock/internal/extension"
 	"flock.fritzlab.net/flock/internal/filewatch"
 	"flock.fritzlab.net/flock/internal/lookup"
+	"flock.fritzlab.net/flock/internal/store"
 	"flock.fritzlab.net/flock/internal/task"
 	"flock.fritzlab.net/flock/plugins/allocator"
 	"flock.fritzlab.net/flock/plugins/cni"
@@ -23,7 +24,7 @@ import (
 const maxLookups = 512
 
 // rosterName is the file in the state folder that names the allocators which may have given something.
-const rosterName = "allocators"
+const rosterName = "allocators.json"
 
 // describe returns a pod as an allocator is told of it.
 type describe = func(context.Context, cni.Pod) (allocator.Pod, error)
@@ -72,7 +73,7 @@ func (d *daemon) newAllocators(pod describe, changed func()) *allocators.Allocat
 	a := allocators.New()
 	a.Node, a.Pools, a.Store, a.Describe, a.Changed = d.nodeName(), d.pools, d.store(), pod, changed
 	a.Routed, a.Roster, a.Interval = reconcile.HostRoute, filepath.Join(d.StateDir, rosterName), d.Interval
-	a.Report, a.Log = d.health.Set, d.Log
+	a.SinceBoot, a.Report, a.Log = store.SinceBoot, d.health.Set, d.Log
 	a.Launch = func(name string, changed func()) allocators.Extension {
 		return extension.NewSupervisor(extension.Options{
 			Kind: extension.Kind{Name: allocator.Kind, Handshake: allocator.Handshake, Versions: allocator.VersionedPlugins},

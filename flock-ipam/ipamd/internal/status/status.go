@@ -81,7 +81,7 @@ func (v View) down() string {
 	var pools []string
 	for _, p := range v.Usage.Pools {
 		if err := v.AllocatorsDown[p.Allocator]; p.External() && err != nil {
-			pools = append(pools, fmt.Sprintf("pool %s: %v", p.Name, err))
+			pools = append(pools, fmt.Sprintf("pool %s: allocator %s: %v", p.Name, p.Allocator, err))
 		}
 	}
 	return strings.Join(pools, "; ")

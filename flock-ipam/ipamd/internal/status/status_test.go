@@ -25,6 +25,13 @@ func used(name, cidr string, committed, cooling int, free uint64) usage.Pool {
 	return usage.Pool{Pool: pool.Pool{Name: name, Prefix: netip.MustParsePrefix(cidr)}, Committed: committed, Cooling: cooling, Free: free}
 }
 
+// extended returns a pool that has an allocator.
+func extended(name, cidr, allocator string) usage.Pool {
+	p := used(name, cidr, 0, 0, 1)
+	p.Allocator = allocator
+	return p
+}
+
 func stray(addr, name string) usage.Stray {
 	return usage.Stray{Address: netip.MustParseAddr(addr), Pod: cni.Pod{Namespace: "default", Name: name, UID: name}}
 }
@@ -62,6 +69,10 @@ Ready=False NoPools: PoolsReady: spec.pools is empty: add a pool`},
 			want: "PoolsReady=True PoolsServing: 1 pool in service"},
 		{name: "full", bgp: true, view: View{Usage: usage.Usage{Pools: []usage.Pool{pools[0], used("a", "10.0.0.0/30", 1, 0, 0), used("b", "10.0.1.0/30", 1, 0, 0)}}},
 			want: "PoolsReady=False PoolsExhausted: no IPv4 address is left in a, b: add a pool, enlarge one, or remove pods from the node"},
+		{name: "allocator down", bgp: true, view: View{
+			Usage:          usage.Usage{Pools: []usage.Pool{used("own", "10.0.0.0/30", 0, 0, 1), extended("shared", "10.0.1.0/30", "sticky"), extended("well", "10.0.2.0/30", "slices")}},
+			AllocatorsDown: map[string]error{"sticky": errors.New("it is not up: it ended")}},
+			want: "PoolsReady=False AllocatorUnavailable: pool shared: allocator sticky: it is not up: it ended"},
 		{name: "draining", bgp: true, view: View{Usage: usage.Usage{Pools: pools}, Draining: []usage.Stray{stray("10.9.0.1", "a")}},
 			want: "PoolsReady=True PoolsDraining: 1 address of 1 pod in no pool any more and kept until the pods are gone: 10.9.0.1 (default/a)"},
 		{name: "draining many", bgp: true, view: View{Usage: usage.Usage{Pools: pools}, Draining: []usage.Stray{

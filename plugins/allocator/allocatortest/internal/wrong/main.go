@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -169,6 +170,13 @@ func (b *book) lie(r allocator.Request) (addr netip.Addr, done bool, err error) 
 		<-make(chan struct{})
 	case is("crashes"):
 		os.Exit(3)
+	case is("tells"):
+		text, _ := json.Marshal(r)
+		return netip.Addr{}, true, fmt.Errorf("%s: %w", text, allocator.ErrRefused)
+	case is("waits"):
+		for _, err := os.Stat(b.path + ".go"); err != nil; _, err = os.Stat(b.path + ".go") {
+			<-time.After(10 * time.Millisecond)
+		}
 	case is("outside"):
 		return r.Pool.Prefix.Addr().Prev(), true, nil
 	case is("reserved"):
