@@ -11,7 +11,8 @@ RUN make build
 # Runtimes tell of network namespaces in /var/run, and the node has them in /run.
 RUN mkdir -p /rootfs/run /rootfs/var /rootfs/usr/local/bin \
 	&& ln -s ../run /rootfs/var/run \
-	&& cd bin && cp flock-ipam ipamd flock-veth flock-route flock-bird birdd flock-installer /rootfs/usr/local/bin/
+	&& cd bin && cp flock-ipam ipamd flock-veth flock-route flock-bird birdd flock-installer /rootfs/usr/local/bin/ \
+	&& install -D -m 0755 -t /rootfs/usr/libexec/flock speaker-gobgp allocator-sticky
 
 FROM debian:bookworm-slim AS bird
 RUN apt-get update \

@@ -94,6 +94,8 @@ func TestContainerd(t *testing.T) {
 		{flock, "supportedVersions", []string{"flock-veth"}},
 		{flock, "supportedVersions", []string{"flock-route"}},
 		{flock, "supportedVersions", []string{"flock-bird"}},
+		{flock, "This binary is a plugin", []string{"/usr/libexec/flock/speaker-gobgp"}},
+		{flock, "find the API server", []string{"/usr/libexec/flock/allocator-sticky"}},
 		{bird, "Usage", nil},
 		{bird, "BIRD version 2.", []string{"bird", "--version"}},
 		{bird, "Unable to connect", []string{"birdc", "show", "status"}},

@@ -4,11 +4,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"flock.fritzlab.net/flock/internal/extension"
 	"flock.fritzlab.net/flock/test/build"
 )
 
@@ -38,6 +40,28 @@ func TestSameInputSameDigest(t *testing.T) {
 		must(t, err)
 		if !bytes.Equal(a, b) {
 			t.Errorf("%s, made again, is another", name)
+		}
+	}
+}
+
+// TestExtensions: the daemons find the extensions, and find nothing wrong with them.
+func TestExtensions(t *testing.T) {
+	bin, err := build.Flock(t.Context())
+	must(t, err)
+	img, err := flockImage(bin, "test")
+	must(t, err)
+	root := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(root, extensionDir), 0o755))
+	for name, e := range img.Files {
+		if strings.HasPrefix(name, extensionDir) {
+			path := filepath.Join(root, name)
+			must(t, errors.Join(os.WriteFile(path, e.Content, 0o600), os.Chmod(path, e.Mode)))
+		}
+	}
+	dir := extension.Dir{Path: root + extension.DefaultDir}
+	for kind, name := range map[string]string{"speaker": "gobgp", "allocator": "sticky"} {
+		if _, err := dir.Find(kind, name); err != nil {
+			t.Error(err)
 		}
 	}
 }

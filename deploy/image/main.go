@@ -19,8 +19,14 @@ import (
 // programs is the order in which "make build" names them.
 var programs = []string{"flock-ipam", "ipamd", "flock-veth", "flock-route", "flock-bird", "birdd", "flock-installer"}
 
-// binDir is on the PATH of every runtime.
-const binDir = "usr/local/bin/"
+// extensions are where the daemons look for them.
+var extensions = []string{"speaker-gobgp", "allocator-sticky"}
+
+const (
+	// binDir is on the PATH of every runtime.
+	binDir       = "usr/local/bin/"
+	extensionDir = "usr/libexec/flock/"
+)
 
 func main() {
 	log.SetFlags(0)
@@ -60,12 +66,14 @@ func run(bin, out, tag string) error {
 	return nil
 }
 
-// flockImage is flock's programs and nothing else.
+// flockImage is flock's programs and extensions, and nothing else.
 func flockImage(bin, tag string) (oci.Image, error) {
 	files := oci.Tree{}
-	for _, name := range programs {
-		if err := files.Copy(binDir+name, filepath.Join(bin, name)); err != nil {
-			return oci.Image{}, err
+	for dir, names := range map[string][]string{binDir: programs, extensionDir: extensions} {
+		for _, name := range names {
+			if err := files.Copy(dir+name, filepath.Join(bin, name)); err != nil {
+				return oci.Image{}, err
+			}
 		}
 	}
 	// Runtimes tell of network namespaces in /var/run, and the node has them in /run.
