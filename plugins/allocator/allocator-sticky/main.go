@@ -7,9 +7,11 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime/debug"
 
+	"flock.fritzlab.net/flock/internal/kube"
 	"flock.fritzlab.net/flock/plugins/allocator"
 	"flock.fritzlab.net/flock/plugins/allocator/allocator-sticky/internal/sticky"
 )
@@ -18,6 +20,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25) // as ipamd, for the node's memory
 	}
+	kube.LogTo(slog.New(slog.DiscardHandler)) // what fails is what a call returns
 	a, err := sticky.Connect(os.Getenv("KUBECONFIG"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "allocator-sticky:", err)

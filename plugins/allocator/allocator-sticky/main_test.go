@@ -50,11 +50,16 @@ func must(t *testing.T, err error) {
 func newCluster(t *testing.T) *apiserver.Server {
 	t.Helper()
 	s := apiserver.Start(t)
+	applyComponent(t, s)
+	return s
+}
+
+func applyComponent(t *testing.T, s *apiserver.Server) {
+	t.Helper()
 	for _, file := range []string{"stickyaddresses.flock.fritzlab.net.yaml", "rbac.yaml", "admission.yaml"} {
 		s.Kubectl(t, "apply", "-f", filepath.Join("../../../deploy/components/sticky", file))
 	}
 	s.Kubectl(t, "wait", "--for=condition=Established", "--timeout=60s", "crd", "stickyaddresses.flock.fritzlab.net")
-	return s
 }
 
 // node makes a Node of this machine, and returns what starts the allocator that ipamd would start there.

@@ -90,7 +90,7 @@ func (a *Allocator) mayRun(ctx context.Context, o *v1alpha1.StickyAddress) (stri
 	h := o.Spec.Holder
 	node, err := a.node(ctx, h.Node)
 	if apierrors.IsNotFound(err) {
-		return "its Node is gone and its machine may run: if that is off, kubectl patch stickyaddress " + o.Name +
+		return "the Node is gone and the machine may run: if it is off, kubectl patch sticky " + o.Name +
 			` --type=json -p '[{"op": "remove", "path": "/spec/holder"}]'`, nil
 	}
 	if err != nil {
@@ -101,12 +101,12 @@ func (a *Allocator) mayRun(ctx context.Context, o *v1alpha1.StickyAddress) (stri
 	case boot != "" && boot != h.BootID:
 		return "", nil
 	case outOfService(node) && ready(node):
-		return "that is ready, whatever its taint " + corev1.TaintNodeOutOfService + " says", nil
+		return h.Node + " is ready, whatever its taint " + corev1.TaintNodeOutOfService + " says", nil
 	case outOfService(node):
 		return "", nil
 	case ready(node):
-		return "that is ready and has not ended the pod yet", nil
+		return h.Node + " is ready and has not ended the pod yet", nil
 	}
-	return fmt.Sprintf("that is not ready and may still run it: free once the node is back and has ended it, or was rebooted; "+
-		"if the machine is off, kubectl taint node %s %s=nodeshutdown:NoExecute", h.Node, corev1.TaintNodeOutOfService), nil
+	return fmt.Sprintf("%s is not ready and may still run it: free once the node is back and has ended it, or was rebooted; "+
+		"if the machine is off, kubectl taint node %[1]s %[2]s=nodeshutdown:NoExecute", h.Node, corev1.TaintNodeOutOfService), nil
 }

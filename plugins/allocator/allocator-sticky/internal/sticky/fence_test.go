@@ -61,7 +61,7 @@ func TestUnreachableNodeKeepsTheAddress(t *testing.T) {
 
 	// That its Node is deleted says nothing of the machine.
 	must(t, f.c.nodes.Delete(t.Context(), f.old.name, metav1.DeleteOptions{}))
-	f.waits("its Node is gone and its machine may run")
+	f.waits("the Node is gone and the machine may run: if it is off, kubectl patch sticky ")
 	f.MakeNode(t, f.old.name)
 	f.waits("ready and has not ended the pod yet") // its kubelet has not said which boot it is
 	f.patchNode(f.old.name, "status", map[string]any{"status": map[string]any{"nodeInfo": map[string]any{"bootID": *f.old.boot.Load()}}})

@@ -3,6 +3,7 @@
 package sticky
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -111,6 +112,14 @@ func TestAPIServerAway(t *testing.T) {
 
 	// A server that hangs costs the time that the caller has, and no more.
 	s.Freeze()
+	must(t, lab.Within(t.Context(), 10*time.Second, "the server is frozen", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if _, err := s.c.node(ctx, m.name); err == nil {
+			return errors.New("it answers")
+		}
+		return nil
+	}))
 	m.refuse(m.request("db-2", pool), "give ")
 	s.Thaw()
 	m.end(r.Attachment)

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
+	"flock.fritzlab.net/flock/internal/kube"
 	"flock.fritzlab.net/flock/plugins/allocator"
 	"flock.fritzlab.net/flock/test/apiserver"
 	"flock.fritzlab.net/flock/test/build"
@@ -42,6 +45,11 @@ var (
 	sites   atomic.Int64
 	applied sync.Map // server to *sync.Once
 )
+
+func TestMain(m *testing.M) {
+	kube.LogTo(slog.New(slog.DiscardHandler))
+	os.Exit(m.Run())
+}
 
 func newSite(t *testing.T) *site {
 	t.Helper()
