@@ -70,7 +70,7 @@ func (r *router) ping(to netip.Addr) func() (sent, lost int) {
 // newContainedSite is a node whose BIRD runs as in its container, and a pod's address on it.
 func newContainedSite(t *testing.T) (*site, *router, netip.Addr) {
 	t.Helper()
-	s := newSite(t, 1)
+	s := newSite(t, onBIRD, 1)
 	r := s.routers[0]
 	pod := netip.MustParseAddr("2001:db8:1::7")
 	s.ip("-6 addr add 2001:db8:1::7/128 dev lo")

@@ -32,9 +32,9 @@ type clusterSite struct {
 	program    string // birdd: this test binary unless said otherwise
 }
 
-func newClusterSite(t *testing.T, routers int) *clusterSite {
+func newClusterSite(t *testing.T, kind string, routers int) *clusterSite {
 	t.Helper()
-	s := newSite(t, routers)
+	s := newSite(t, kind, routers)
 	return s.join(apiserver.Start(t))
 }
 
@@ -52,7 +52,7 @@ func (s *site) join(api *apiserver.Server) *clusterSite {
 // configure applies the NodeConfig, its spec given.
 func (s *clusterSite) configure(spec string) {
 	s.Helper()
-	s.api.Apply(s.T, "apiVersion: flock.fritzlab.net/v1alpha1\nkind: NodeConfig\nmetadata: {name: "+s.name+"}\nspec:\n"+spec)
+	s.api.Apply(s.T, "apiVersion: flock.fritzlab.net/v1alpha1\nkind: NodeConfig\nmetadata: {name: "+s.name+"}\nspec:\n"+s.spoken(spec))
 }
 
 func (s *clusterSite) startBirdd(flags ...string) {

@@ -23,10 +23,12 @@ import (
 	"flock.fritzlab.net/flock/test/build"
 )
 
-func TestClusterNodeConfig(t *testing.T) {
-	s := newSite(t, 2).join(apiserver.New(t))
+func TestClusterNodeConfig(t *testing.T) { bySpeaker(t, testClusterNodeConfig) }
+
+func testClusterNodeConfig(t *testing.T, kind string) {
+	s := newSite(t, kind, 2).join(apiserver.New(t))
 	s.startBirdd()
-	s.startBird()
+	s.startSpeaker()
 	s.wantProblem("NodeConfig", "there is none of that name")
 	if text, err := os.ReadFile(s.path("bird.conf")); err != nil || !strings.Contains(string(text), "BIRD starts with") {
 		t.Errorf("bird.conf is not the bootstrap's: %v\n%s", err, text)
@@ -48,7 +50,7 @@ func TestClusterNodeConfig(t *testing.T) {
 		t.Errorf("status is %+v", status)
 	}
 
-	since := s.session("peer_tor").Since
+	since := s.session("tor").Since
 	deleted := s.watchDeletes(r.Netns)
 	more := strings.NewReplacer("pools: [", `pools: [{name: more, cidr: "2001:db8:2::/64"}, `,
 		"peers: [", `peers: [{name: tor-b, address: "fd00:2::1", peerASN: 64500}, `).Replace(spec6)
@@ -59,9 +61,10 @@ func TestClusterNodeConfig(t *testing.T) {
 	s.configure(spec6)
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 	s.wantCondition("Established", "True", "AllEstablished", "1 of 1 peers")
-	if got := deleted(); !slices.Equal(got, []string{"2001:db8:2::/64"}) || s.session("peer_tor").Since != since {
-		t.Errorf("the router lost %v; the session was up since %s and is since %s", got, since, s.session("peer_tor").Since)
+	if got := deleted(); !slices.Equal(got, []string{"2001:db8:2::/64"}) {
+		t.Errorf("the router lost %v", got)
 	}
+	s.wantUpSince("tor", since)
 	s.keepsThroughBadNodeConfigs(r)
 }
 
@@ -108,8 +111,10 @@ func withPassword(password string) string {
 	return strings.Replace(router6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
 }
 
-func TestClusterSecrets(t *testing.T) {
-	s := newSite(t, 1).join(apiserver.New(t))
+func TestClusterSecrets(t *testing.T) { bySpeaker(t, testClusterSecrets) }
+
+func testClusterSecrets(t *testing.T, kind string) {
+	s := newSite(t, kind, 1).join(apiserver.New(t))
 	const first, second = "hunter; } # 1", "hunter2"
 	spec := strings.Replace(secretSpec, "{name: bgp,", "{name: "+s.name+",", 1)
 	s.start(spec, withPassword(first))
@@ -129,13 +134,13 @@ func TestClusterSecrets(t *testing.T) {
 	must(t, s.routers[0].bird.End(t.Context(), os.Kill))
 	s.routers[0].start(withPassword(second))
 	s.secret(second)
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 
 	s.secret("hunter\"2")
 	s.wantProblem("peer tor", "it has at byte 7 what BIRD cannot hold")
 	s.secret(second)
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 
 	s.api.Kubectl(t, "delete", "-n", secretSpace, "secret", s.name)
 	s.wantProblem("peer tor", "there is no such Secret")
@@ -146,16 +151,14 @@ func TestClusterSecrets(t *testing.T) {
 // keepsSessionUnread has birdd start again while it may not read the Secret: the session that runs with it stays.
 func (s *clusterSite) keepsSessionUnread() {
 	s.Helper()
-	since := s.session("peer_tor").Since
+	since := s.session("tor").Since
 	s.api.Kubectl(s.T, "delete", "rolebinding", "-n", secretSpace, "flock")
 	must(s.T, s.birdd.End(s.Context(), os.Kill))
 	s.startBirdd()
-	s.wantProblem("BIRD", "wait for peer tor: read key tor of Secret flock-system/"+s.name+": cannot be read yet: ")
+	s.wantProblem(s.area(), "wait for peer tor: read key tor of Secret flock-system/"+s.name+": cannot be read yet: ")
 	s.api.Kubectl(s.T, "apply", "--server-side", "-f", "../../deploy/base/rbac.yaml")
 	s.wantProblem("", "")
-	if now := s.session("peer_tor").Since; now != since {
-		s.Errorf("the session was up since %s and is since %s", since, now)
-	}
+	s.wantUpSince("tor", since)
 }
 
 // wantNowhere looks for a secret where everybody may read.
@@ -164,7 +167,7 @@ func (s *clusterSite) wantNowhere(secret string) {
 	status, err := os.ReadFile(s.path("birdd.json"))
 	must(s.T, err)
 	for place, text := range map[string]string{
-		"log": s.birddLog(), "problems": string(status), "status": s.api.Kubectl(s.T, "get", "nodeconfig", s.name, "-o", "yaml"),
+		"log": s.birddLog(), "speaker's log": s.speakerLog(), "problems": string(status), "status": s.api.Kubectl(s.T, "get", "nodeconfig", s.name, "-o", "yaml"),
 		"events": s.api.Kubectl(s.T, "get", "events", "-A", "-o", "yaml"),
 	} {
 		if strings.Contains(text, secret) {
@@ -176,24 +179,24 @@ func (s *clusterSite) wantNowhere(secret string) {
 	}
 }
 
-func TestClusterNode(t *testing.T) {
-	s := newClusterSite(t, 1)
+func TestClusterNode(t *testing.T) { bySpeaker(t, testClusterNode) }
+
+func testClusterNode(t *testing.T, kind string) {
+	s := newClusterSite(t, kind, 1)
 	s.configure(spec6)
 	s.startBirdd("--unavailable-after", "3s")
 	s.wantNetwork("True", "FlockDoesNotAnnounce") // a new node that does not announce
-	s.startBird()
+	s.startSpeaker()
 	r := s.routers[0]
 	r.start(router6)
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 	s.wantNetwork("False", "FlockAnnounces")
 	s.sayPoolsReady()
 
-	// BIRD that starts again is none of the Node's business.
-	must(t, s.bird.End(t.Context(), os.Kill))
-	s.wantProblem("BIRD", "connect to BIRD")
-	s.startBird("-R")
+	// A speaker that starts again is none of the Node's business.
+	s.restartSpeaker()
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	if writes := s.nodeWrites(); writes != 2 {
 		t.Errorf("the Node's status was written %d times, want 2", writes)
 	}
@@ -234,7 +237,7 @@ func (s *clusterSite) nodeWrites() int {
 // TestClusterServerIsAway has birdd start while the API server is away, and the server come back with its
 // history gone.
 func TestClusterServerIsAway(t *testing.T) {
-	s := newSite(t, 1).join(apiserver.New(t))
+	s := newSite(t, onBIRD, 1).join(apiserver.New(t))
 	s.start(spec6, router6)
 	r := s.routers[0]
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
@@ -280,7 +283,7 @@ func TestClusterServerIsAway(t *testing.T) {
 
 // TestClusterRefusals: birdd may not read what it needs, and says so, and goes on when it may.
 func TestClusterRefusals(t *testing.T) {
-	s := newClusterSite(t, 1)
+	s := newClusterSite(t, onBIRD, 1)
 	user := "nobody-" + s.name
 	s.kubeconfig = s.api.User(t, user)
 	s.configure(spec6)
@@ -301,7 +304,7 @@ func TestClusterRefusals(t *testing.T) {
 }
 
 func TestClusterSIGTERM(t *testing.T) {
-	s := newClusterSite(t, 1)
+	s := newClusterSite(t, onBIRD, 1)
 	s.start(spec6, router6)
 	r := s.routers[0]
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
@@ -319,7 +322,7 @@ func TestClusterSIGTERM(t *testing.T) {
 // TestClusterCosts has 500 pods on the node.
 func TestClusterCosts(t *testing.T) {
 	const pods, limit = 500, 40 << 10 // KiB
-	s := newClusterSite(t, 1)
+	s := newClusterSite(t, onBIRD, 1)
 	bin, err := build.Flock(t.Context())
 	must(t, err)
 	s.program = filepath.Join(bin, "birdd")

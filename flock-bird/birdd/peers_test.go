@@ -58,13 +58,15 @@ func (s *site) writePassword(text string, mode os.FileMode) {
 	must(s.T, os.Chmod(file, mode))
 }
 
-func TestPassword(t *testing.T) {
+func TestPassword(t *testing.T) { bySpeaker(t, testPassword) }
+
+func testPassword(t *testing.T, kind string) {
 	const password = "x; } # ' \\ 7"
-	s := newSite(t, 1)
+	s := newSite(t, kind, 1)
 	s.writePassword(password+"\n", 0o644)
 	s.configure(secretSpec)
 	s.startBirdd("--password-dir", s.path("passwords"))
-	s.startBird()
+	s.startSpeaker()
 	protected := strings.Replace(router6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
 	s.routers[0].start(protected)
 	// The password that everybody may read is not used, and the peer is not there without it.
@@ -76,17 +78,15 @@ func TestPassword(t *testing.T) {
 		}
 		return err
 	})
-	out, err := s.bird.Ask(t.Context(), "show protocols")
-	must(t, err)
-	if strings.Contains(out, "peer_tor") {
-		t.Errorf("the peer has a protocol:\n%s", out)
+	if report := s.status(); report.Speaker.Error != "" || len(report.Sessions) > 0 {
+		t.Errorf("without the password: %+v", report)
 	}
 	s.writePassword(password, 0o600)
 	s.configure(secretSpec) // the event; without one the next look is within 30 s
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.wantProblem("", "")
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
-	if log := s.birddLog(); strings.Contains(log, password) {
+	if log := s.birddLog() + s.speakerLog(); strings.Contains(log, password) {
 		t.Errorf("the log shows the password:\n%s", log)
 	}
 	for _, file := range []string{"bird.conf", "birdd.json"} {
@@ -96,12 +96,14 @@ func TestPassword(t *testing.T) {
 	}
 }
 
-func TestWrongPasswordHasNoSession(t *testing.T) {
-	s := newSite(t, 1)
+func TestWrongPasswordHasNoSession(t *testing.T) { bySpeaker(t, testWrongPasswordHasNoSession) }
+
+func testWrongPasswordHasNoSession(t *testing.T, kind string) {
+	s := newSite(t, kind, 1)
 	s.writePassword("wrong", 0o600)
 	s.configure(secretSpec)
 	s.startBirdd("--password-dir", s.path("passwords"))
-	s.startBird()
+	s.startSpeaker()
 	s.routers[0].start(strings.Replace(router6, "ipv6 { import", `password "right"; ipv6 { import`, 1))
 	s.eventually("the peer has a protocol", func() error {
 		if len(s.status().Sessions) != 1 {
@@ -109,7 +111,7 @@ func TestWrongPasswordHasNoSession(t *testing.T) {
 		}
 		return nil
 	})
-	s.never(3*time.Second, "the session is up", func() bool { return s.status().Sessions[0].State == "Established" })
+	s.never(3*time.Second, "the session is up", func() bool { return s.established("tor") })
 }
 
 // never watches for a while that something does not happen.
@@ -125,11 +127,11 @@ func (s *site) never(while time.Duration, what string, happens func() bool) {
 // newPatientSite returns a site that is well, whose birdd undoes a NodeConfig that has had no session for so long.
 func newPatientSite(t *testing.T, patience string) *site {
 	t.Helper()
-	s := newSite(t, 1)
+	s := newSite(t, onBIRD, 1)
 	s.configure(spec6)
 	s.startBirdd("--patience", patience)
 	s.startSpeakers(router6)
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.wantProblem("", "")
 	return s
 }
@@ -141,7 +143,7 @@ func TestLostSessionsAreUndone(t *testing.T) {
 	must(t, err)
 	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64501", 1))
 	s.wantProblem("BIRD", "no session came up again within 3s")
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	after, err := os.ReadFile(s.path("bird.conf"))
 	if err != nil || string(after) != string(before) {
@@ -152,7 +154,7 @@ func TestLostSessionsAreUndone(t *testing.T) {
 	// What the operator writes next is tried at once.
 	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64500, med: 5", 1))
 	s.wantProblem("", "")
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 }
 
 // TestLossOutlivesRestarts: birdd is killed while a bad NodeConfig is on trial, and when it was undone, then BIRD with
@@ -164,7 +166,7 @@ func TestLossOutlivesRestarts(t *testing.T) {
 
 	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64501", 1))
 	s.eventually("the bad NodeConfig is on trial", func() error {
-		if s.session("peer_tor").NeighborASN != 64501 {
+		if s.session("tor").ASN != 64501 {
 			return errNotExpected
 		}
 		return nil
@@ -172,14 +174,14 @@ func TestLossOutlivesRestarts(t *testing.T) {
 	must(t, s.birdd.End(t.Context(), os.Kill))
 	s.startBirdd("--patience", "5s")
 	s.wantProblem("BIRD", "no session came up again within 5s")
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 
 	must(t, s.birdd.End(t.Context(), os.Kill))
 	must(t, s.bird.End(t.Context(), os.Kill))
 	s.startBirdd("--patience", "5s")
 	s.startBird("-R")
 	s.wantProblem("BIRD", "no session came up again within 5s")
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	reloads := s.reloads()
 	s.ip("addr add 198.51.100.1/24 dev up1") // which makes no other NodeConfig of it
 	s.never(6*time.Second, "it was tried again", func() bool { return s.reloads() > reloads })
@@ -195,13 +197,13 @@ func TestCorrectionDoesNotWait(t *testing.T) {
 	s := newPatientSite(t, "60s")
 	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64501", 1))
 	s.eventually("the session is down", func() error {
-		if s.session("peer_tor").Established() {
+		if s.established("tor") {
 			return errNotExpected
 		}
 		return nil
 	})
 	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64500, med: 5", 1))
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.wantProblem("", "")
 }
 
@@ -211,23 +213,25 @@ func TestSecondMistakeIsUndoneToo(t *testing.T) {
 	for _, wrong := range []string{"peerASN: 64501", "peerASN: 64502"} {
 		s.configure(strings.Replace(spec6, "peerASN: 64500", wrong, 1))
 		s.eventually("BIRD runs with "+wrong, func() error {
-			if asn := s.session("peer_tor").NeighborASN; !strings.HasSuffix(wrong, fmt.Sprint(asn)) {
+			if asn := s.session("tor").ASN; !strings.HasSuffix(wrong, fmt.Sprint(asn)) {
 				return fmt.Errorf("it runs with %d", asn)
 			}
 			return nil
 		})
 	}
 	s.wantProblem("BIRD", "no session came up again within 3s")
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 }
 
 // TestRemovingAllPeersIsNoLoss: who removes the peers means it.
-func TestRemovingAllPeersIsNoLoss(t *testing.T) {
-	s := newSite(t, 1)
+func TestRemovingAllPeersIsNoLoss(t *testing.T) { bySpeaker(t, testRemovingAllPeersIsNoLoss) }
+
+func testRemovingAllPeersIsNoLoss(t *testing.T, kind string) {
+	s := newSite(t, kind, 1)
 	s.configure(spec6)
 	s.startBirdd("--patience", "1s")
-	s.startBird()
+	s.startSpeaker()
 	s.routers[0].start(router6)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	s.configure(`
@@ -238,8 +242,10 @@ func TestRemovingAllPeersIsNoLoss(t *testing.T) {
 	s.wantProblem("", "")
 }
 
-func TestHealth(t *testing.T) {
-	s := newSite(t, 1)
+func TestHealth(t *testing.T) { bySpeaker(t, testHealth) }
+
+func testHealth(t *testing.T, kind string) {
+	s := newSite(t, kind, 1)
 	s.configure("  mtu: 1\n")
 	s.ip("link set lo up")
 	s.startBirdd("--listen", "127.0.0.1:7273")
@@ -252,10 +258,15 @@ func TestHealth(t *testing.T) {
 	get("/healthz", 200, "ok")
 	get("/readyz", 503, "NodeConfig")
 	s.configure(spec6)
-	get("/readyz", 503, "BIRD")
-	s.startBird()
+	get("/readyz", 503, s.area())
+	s.startSpeaker()
 	get("/readyz", 200, "ok")
-	get("/metrics", 200, "\nflock_birdd_bird_up 1\n")
+	if kind == onBIRD {
+		get("/metrics", 200, "\nflock_birdd_bird_up 1\n")
+	} else {
+		get("/metrics", 200, `flock_birdd_extension_up{extension="speaker-gobgp"} 1`)
+		get("/metrics", 200, `flock_birdd_extension_call_duration_seconds_count{call="Configure",extension="speaker-gobgp",result="OK"}`)
+	}
 	get("/metrics", 200, "\nflock_birdd_config_valid 1\n")
 	get("/metrics", 200, "\nprocess_resident_memory_bytes ")
 }

@@ -12,8 +12,10 @@ import (
 
 // TestReflectedAnycast: a router sends the node's own anycast address back, from another node. The local
 // pod wins, here and in what the node announces; when it is gone the other node's takes over.
-func TestReflectedAnycast(t *testing.T) {
-	s := newSite(t, 2)
+func TestReflectedAnycast(t *testing.T) { bySpeaker(t, testReflectedAnycast) }
+
+func testReflectedAnycast(t *testing.T, kind string) {
+	s := newSite(t, kind, 2)
 	s.start(`
   pools: [{name: default6, cidr: "2001:db8:1::/64"}]
   bgp:
@@ -46,14 +48,16 @@ func TestReflectedAnycast(t *testing.T) {
 
 // TestImportFilter: of what a router sends, the node takes what importAccept allows, but nothing that
 // covers its own links.
-func TestImportFilter(t *testing.T) {
+func TestImportFilter(t *testing.T) { bySpeaker(t, testImportFilter) }
+
+func testImportFilter(t *testing.T, kind string) {
 	const spec = `
   pools: [{name: default6, cidr: "2001:db8:1::/64"}]
   bgp:
     localASN: 64512
     peers: [{name: tor, address: "fd00:1::1", peerASN: 64500, maxPrefixes: 3%s}]
 `
-	s := newSite(t, 1)
+	s := newSite(t, kind, 1)
 	s.start(fmt.Sprintf(spec, ""), router6+`
 protocol static { ipv6;
 	route fd00:1::/64 unreachable;		# the link itself
@@ -78,18 +82,20 @@ protocol static { ipv6;
 }
 
 // TestMaxPrefixes: what exceeds the limit is ignored, and the session stays.
-func TestMaxPrefixes(t *testing.T) {
+func TestMaxPrefixes(t *testing.T) { bySpeaker(t, testMaxPrefixes) }
+
+func testMaxPrefixes(t *testing.T, kind string) {
 	var flood strings.Builder
 	for i := range 50 {
 		fmt.Fprintf(&flood, "route 2001:db8:%x::/48 unreachable;\n", 0x100+i)
 	}
-	s := newSite(t, 1)
+	s := newSite(t, kind, 1)
 	s.start(`
   bgp:
     localASN: 64512
     peers: [{name: tor, address: "fd00:1::1", peerASN: 64500, maxPrefixes: 10, importAccept: [{cidr: "::/0", maxLength: 128}]}]
 `, router6+"protocol static { ipv6; "+flood.String()+"}")
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.eventually("ten prefixes are taken", func() error {
 		routes, err := routesOf(s.Context(), s.node, "main")
 		if err == nil && len(routes) != 10 {
@@ -97,14 +103,16 @@ func TestMaxPrefixes(t *testing.T) {
 		}
 		return err
 	})
-	if p := s.session("peer_tor"); !p.Established() {
-		t.Errorf("session %+v", p)
+	if !s.established("tor") {
+		t.Errorf("session %+v", s.session("tor"))
 	}
 }
 
 // TestExportAccept: single addresses are announced inside exportAccept alone, and no other prefix is.
-func TestExportAccept(t *testing.T) {
-	s := newSite(t, 1)
+func TestExportAccept(t *testing.T) { bySpeaker(t, testExportAccept) }
+
+func testExportAccept(t *testing.T, kind string) {
+	s := newSite(t, kind, 1)
 	s.start(strings.Replace(spec6, "peers:", "exportAccept: [\"2001:db8:f::/48\"]\n    peers:", 1), router6)
 	for _, route := range []string{"2001:db8:f::7", "2001:db8:e::7", "2001:db8:f::/64", "::/0", "2001:db8:1::/65"} {
 		s.ip("-6 route add " + route + " dev pod table 7273 proto 73 metric 16")
@@ -113,8 +121,10 @@ func TestExportAccept(t *testing.T) {
 }
 
 // TestIPv4OverIPv6: one session carries both families, and IPv4 goes by IPv6 next hops.
-func TestIPv4OverIPv6(t *testing.T) {
-	s := newSite(t, 1)
+func TestIPv4OverIPv6(t *testing.T) { bySpeaker(t, testIPv4OverIPv6) }
+
+func testIPv4OverIPv6(t *testing.T, kind string) {
+	s := newSite(t, kind, 1)
 	s.start(`
   pools: [{name: default6, cidr: "2001:db8:1::/64"}, {name: default4, cidr: 10.244.1.0/24}]
   bgp:
@@ -129,8 +139,10 @@ func TestIPv4OverIPv6(t *testing.T) {
 
 // TestUnnumbered: the node knows the interfaces and nothing of the routers, whose BIRD, unlike others,
 // has to be told the node's address.
-func TestUnnumbered(t *testing.T) {
-	s := newSite(t, 2)
+func TestUnnumbered(t *testing.T) { bySpeaker(t, testUnnumbered) }
+
+func testUnnumbered(t *testing.T, kind string) {
+	s := newSite(t, kind, 2)
 	s.configure(`
   pools: [{name: default6, cidr: "2001:db8:1::/64"}, {name: default4, cidr: 10.244.1.0/24}]
   bgp:
@@ -140,7 +152,7 @@ func TestUnnumbered(t *testing.T) {
     - {name: tor-2, interface: up2, peerASN: 64500}
 `)
 	s.startBirdd()
-	s.startBird()
+	s.startSpeaker()
 	advertised := s.routers[0].captureAdvertisement()
 	for i, r := range s.routers {
 		r.start(`
@@ -152,7 +164,7 @@ protocol bgp node { SESSION neighbor ` + linkLocal(s, fmt.Sprintf("up%d", i+1)) 
 	ipv4 { import all; export all; extended next hop on; };
 }`)
 	}
-	s.wantEstablished(s.bird, 2)
+	s.wantSessions(2)
 	for i, r := range s.routers {
 		via := linkLocal(s, fmt.Sprintf("up%d", i+1)) + " dev node proto bird metric 32"
 		s.wantRoutes(r.Netns, "main", "2001:db8:1::/64 via "+via, "10.244.1.0/24 via inet6 "+via)
@@ -167,7 +179,7 @@ protocol bgp node { SESSION neighbor ` + linkLocal(s, fmt.Sprintf("up%d", i+1)) 
 		t.Errorf("the node advertised itself on the link as %q, want %s", source, linkLocal(s, "up1"))
 	}
 	report := s.status()
-	if len(report.Sessions) != 2 || report.Sessions[0].Peer != "tor-1" || report.Sessions[0].Name != "dyn_tor_1_1" || report.Sessions[1].Peer != "tor-2" {
+	if len(report.Sessions) != 2 || report.Sessions[0].Peer != "tor-1" || kind == onBIRD && report.Sessions[0].Name != "dyn_tor_1_1" || report.Sessions[1].Peer != "tor-2" {
 		t.Errorf("status: %+v", report.Sessions)
 	}
 }
@@ -182,8 +194,10 @@ func linkLocalOf(out string) string {
 }
 
 // TestMultihop: the router is behind another, which the node reaches by a route of its own.
-func TestMultihop(t *testing.T) {
-	s := newSite(t, 1)
+func TestMultihop(t *testing.T) { bySpeaker(t, testMultihop) }
+
+func testMultihop(t *testing.T, kind string) {
+	s := newSite(t, kind, 1)
 	r := s.routers[0]
 	r.ip("link add lo1 type veth peer name lo2")
 	r.ip("link set lo1 up")
@@ -212,8 +226,10 @@ protocol bgp node { SESSION local 2001:db8:ffff::1 as 64500; neighbor fd00:1::2 
 }
 
 // TestAttributes: what an internal peer is sent.
-func TestAttributes(t *testing.T) {
-	s := newSite(t, 1)
+func TestAttributes(t *testing.T) { bySpeaker(t, testAttributes) }
+
+func testAttributes(t *testing.T, kind string) {
+	s := newSite(t, kind, 1)
 	s.start(`
   pools: [{name: default6, cidr: "2001:db8:1::/64"}]
   bgp:
@@ -233,7 +249,7 @@ func TestAttributes(t *testing.T) {
 // TestBFDImmediate: the path fails without the link going down, and the routes go long before the hold
 // time.
 func TestBFDImmediate(t *testing.T) {
-	s := newSite(t, 1)
+	s := newSite(t, onBIRD, 1)
 	s.start(strings.Replace(spec6, "peerASN: 64500}", "peerASN: 64500, bfd: immediate}", 1),
 		"protocol bfd {}\n"+strings.Replace(router6, "ipv6 { import", "bfd on; ipv6 { import", 1))
 	s.wantRoutes(s.node, "main", default6, pool6Main)

@@ -14,7 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"flock.fritzlab.net/flock/internal/birdctl"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
 // spec6 is an IPv6-only NodeConfig with one peer.
@@ -35,17 +36,19 @@ var (
 	errNotExpected = errors.New("not what is expected")
 )
 
-func newSite6(t *testing.T) (*site, *router) {
+func newSite6(t *testing.T, kind string) (*site, *router) {
 	t.Helper()
-	s := newSite(t, 1)
+	s := newSite(t, kind, 1)
 	s.start(spec6, router6)
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	return s, s.routers[0]
 }
 
-func TestDualStack(t *testing.T) {
-	s := newSite(t, 1)
+func TestDualStack(t *testing.T) { bySpeaker(t, testDualStack) }
+
+func testDualStack(t *testing.T, kind string) {
+	s := newSite(t, kind, 1)
 	s.start(`
   pools: [{name: default6, cidr: "2001:db8:1::/64"}, {name: default4, cidr: 10.244.1.0/24}]
   summaryRoute: unreachable
@@ -55,7 +58,7 @@ func TestDualStack(t *testing.T) {
     - {name: tor6, address: "fd00:1::1", peerASN: 64500}
     - {name: tor4, address: 10.0.1.1, peerASN: 64500}
 `, router46)
-	s.wantEstablished(s.bird, 2)
+	s.wantSessions(2)
 	// Pods' routes are the node's own business; what is in table 7273 is announced.
 	s.ip("-6 route add 2001:db8:1::7 dev pod proto 72 metric 16")
 	s.ip("route add 10.244.1.7 dev pod proto 72 metric 16")
@@ -85,8 +88,10 @@ func TestDualStack(t *testing.T) {
 		"10.244.1.0/24 via 10.0.1.2 dev node proto bird metric 32")
 }
 
-func TestPoolsChangeLive(t *testing.T) {
-	s, r := newSite6(t)
+func TestPoolsChangeLive(t *testing.T) { bySpeaker(t, testPoolsChangeLive) }
+
+func testPoolsChangeLive(t *testing.T, kind string) {
+	s, r := newSite6(t, kind)
 	deleted := s.watchDeletes(r.Netns)
 	s.configure(strings.Replace(spec6, `pools: [`, `pools: [{name: more, cidr: "2001:db8:2::/64"}, `, 1))
 	s.wantRoutes(r.Netns, "main", pool6AtRouter, "2001:db8:2::/64 via fd00:1::2 dev node proto bird metric 32")
@@ -99,41 +104,56 @@ func TestPoolsChangeLive(t *testing.T) {
 	}
 }
 
-func TestPeersChangeLive(t *testing.T) {
-	s := newSite(t, 2)
+func TestPeersChangeLive(t *testing.T) { bySpeaker(t, testPeersChangeLive) }
+
+func testPeersChangeLive(t *testing.T, kind string) {
+	s := newSite(t, kind, 2)
 	s.start(spec6, router6, router6)
-	s.wantEstablished(s.bird, 1)
-	since := s.session("peer_tor").Since
+	s.wantSessions(1)
+	since := s.session("tor").Since
 	s.configure(strings.Replace(spec6, `peers: [`, `peers: [{name: tor-b, address: "fd00:2::1", peerASN: 64500}, `, 1))
-	s.wantEstablished(s.bird, 2)
+	s.wantSessions(2)
 	s.wantRoutes(s.node, "main", pool6Main,
 		"default proto bird metric 32 nexthop via fd00:1::1 dev up1 weight 1 nexthop via fd00:2::1 dev up2 weight 1")
 	s.configure(spec6)
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.wantRoutes(s.node, "main", default6, pool6Main)
 	s.wantRoutes(s.routers[1].Netns, "main")
-	if now := s.session("peer_tor").Since; now != since {
-		t.Errorf("the session that did not change was up since %s and is since %s", since, now)
+	s.wantUpSince("tor", since)
+}
+
+// wantUpSince checks that the session is the same: a speaker may reckon the time anew within a second.
+func (s *site) wantUpSince(peer string, since time.Time) {
+	s.Helper()
+	if now := s.session(peer); now.State != speaker.Established || now.Since.Sub(since).Abs() > time.Second {
+		s.Errorf("the session was up since %s and is %s since %s", since, now.State, now.Since)
 	}
 }
 
-// session returns a protocol of the node's BIRD.
-func (s *site) session(name string) birdctl.Protocol {
+// established tells whether the session with the peer is up.
+func (s *site) established(peer string) bool {
 	s.Helper()
-	conn, err := birdctl.Dial(s.Context(), s.path("bird.ctl"))
-	must(s.T, err)
-	defer conn.Close()
-	all, err := conn.ShowProtocolsAll(s.Context())
-	must(s.T, err)
-	i := slices.IndexFunc(all, func(p birdctl.Protocol) bool { return p.Name == name })
-	if i < 0 {
-		s.Fatalf("no protocol %s", name)
-	}
-	return all[i]
+	return s.session(peer).State == speaker.Established
+}
+
+// session returns that of a peer as "birdd status" shows it.
+func (s *site) session(peer string) status.Session {
+	s.Helper()
+	var found status.Session
+	s.eventually("there is a session with "+peer, func() error {
+		all := s.status().Sessions
+		i := slices.IndexFunc(all, func(one status.Session) bool { return one.Peer == peer })
+		if i < 0 {
+			return fmt.Errorf("there are %+v", all)
+		}
+		found = all[i]
+		return nil
+	})
+	return found
 }
 
 func TestBurstIsFewReloads(t *testing.T) {
-	s, r := newSite6(t)
+	s, r := newSite6(t, onBIRD)
 	before := s.reloads()
 	start := time.Now()
 	for i := range 20 {
@@ -163,7 +183,11 @@ func (s *site) reloads() int {
 }
 
 func TestInvalidNodeConfigChangesNothing(t *testing.T) {
-	s, r := newSite6(t)
+	bySpeaker(t, testInvalidNodeConfigChangesNothing)
+}
+
+func testInvalidNodeConfigChangesNothing(t *testing.T, kind string) {
+	s, r := newSite6(t, kind)
 	before, err := os.ReadFile(s.path("bird.conf"))
 	must(t, err)
 	deleted := s.watchDeletes(r.Netns)
@@ -189,8 +213,10 @@ func TestInvalidNodeConfigChangesNothing(t *testing.T) {
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 }
 
-func TestDeletedSummaryComesBack(t *testing.T) {
-	s, r := newSite6(t)
+func TestDeletedSummaryComesBack(t *testing.T) { bySpeaker(t, testDeletedSummaryComesBack) }
+
+func testDeletedSummaryComesBack(t *testing.T, kind string) {
+	s, r := newSite6(t, kind)
 	s.ip("-6 route del 2001:db8:1::/64 proto 72")
 	s.wantRoutes(s.node, "main", default6, pool6Main)
 	s.ip("-6 route del 2001:db8:1::/64 table 7273")
@@ -198,11 +224,13 @@ func TestDeletedSummaryComesBack(t *testing.T) {
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 }
 
-func TestBirddMayDie(t *testing.T) {
+func TestBirddMayDie(t *testing.T) { bySpeaker(t, testBirddMayDie) }
+
+func testBirddMayDie(t *testing.T, kind string) {
 	for _, sig := range []os.Signal{unix.SIGKILL, unix.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
-			s, r := newSite6(t)
-			since := s.session("peer_tor").Since
+			s, r := newSite6(t, kind)
+			since := s.session("tor").Since
 			deleted, deletedHere := s.watchDeletes(r.Netns), s.watchDeletes(s.node)
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
@@ -211,18 +239,16 @@ func TestBirddMayDie(t *testing.T) {
 			if report := s.status(); len(report.Sessions) != 1 || report.Sessions[0].State != "Established" {
 				t.Errorf("status without birdd: %+v", report)
 			}
-			before := s.reloads()
+			must(t, os.Remove(s.path("birdd.log")))
 			s.startBirdd()
-			s.eventually("birdd has loaded its configuration again", func() error {
-				if s.reloads() == before {
+			s.eventually("the speaker has its configuration again", func() error {
+				if !strings.Contains(s.birddLog(), "the speaker goes by a new configuration") {
 					return errNotExpected
 				}
 				return nil
 			})
 			s.wantProblem("", "")
-			if now := s.session("peer_tor").Since; now != since {
-				t.Errorf("the session was up since %s and is since %s", since, now)
-			}
+			s.wantUpSince("tor", since)
 			if lost := append(deleted(), deletedHere()...); len(lost) > 0 {
 				t.Errorf("lost %v", lost)
 			}
@@ -231,12 +257,12 @@ func TestBirddMayDie(t *testing.T) {
 }
 
 func TestBirdMayDie(t *testing.T) {
-	s, r := newSite6(t)
+	s, r := newSite6(t, onBIRD)
 	deleted := s.watchDeletes(r.Netns)
 	must(t, s.bird.End(t.Context(), unix.SIGKILL))
 	s.wantProblem("BIRD", "connect to BIRD")
 	s.startBird("-R")
-	s.wantEstablished(s.bird, 1)
+	s.wantSessions(1)
 	s.wantEstablished(r.bird, 1)
 	s.wantProblem("", "")
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
@@ -248,7 +274,7 @@ func TestBirdMayDie(t *testing.T) {
 
 // TestSecondBirdd: one that is started too many takes nothing from the first.
 func TestSecondBirdd(t *testing.T) {
-	s := newSite(t, 1)
+	s := newSite(t, onBIRD, 1)
 	s.ip("link set lo up")
 	s.configure(spec6)
 	s.startBirdd("--listen", "127.0.0.1:7273")
@@ -265,19 +291,19 @@ func TestSecondBirdd(t *testing.T) {
 
 // TestMissingBirdConf: BIRD, which may be waiting for the file, gets one to start with.
 func TestMissingBirdConf(t *testing.T) {
-	s, r := newSite6(t)
+	s, r := newSite6(t, onBIRD)
 	must(t, s.bird.End(t.Context(), unix.SIGKILL))
 	must(t, os.Remove(s.path("bird.conf")))
-	s.startBird()
-	s.wantEstablished(s.bird, 1)
+	s.startSpeaker()
+	s.wantSessions(1)
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 }
 
 // TestDeadPeerHoldsNothingBack: BIRD starts again while one of its peers is gone.
 func TestDeadPeerHoldsNothingBack(t *testing.T) {
-	s := newSite(t, 2)
+	s := newSite(t, onBIRD, 2)
 	s.start(strings.Replace(spec6, "peers: [", `peers: [{name: dead, address: "fd00:2::1", peerASN: 64500}, `, 1), router6, router6)
-	s.wantEstablished(s.bird, 2)
+	s.wantSessions(2)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	must(t, s.routers[1].bird.End(t.Context(), unix.SIGKILL))
 	must(t, s.bird.End(t.Context(), unix.SIGKILL))
@@ -295,12 +321,12 @@ func TestAnotherSpeaker(t *testing.T) {
 	if !found {
 		t.Fatal("docs/bird.md has no example")
 	}
-	s := newSite(t, 1)
+	s := newSite(t, onBIRD, 1)
 	s.configure(`
   pools: [{name: default6, cidr: "2001:db8:1::/64"}]`)
 	s.startBirdd("--bird-conf", "")
 	must(t, os.WriteFile(s.path("bird.conf"), []byte(conf), 0o600))
-	s.startBird()
+	s.startSpeaker()
 	s.routers[0].start(router6)
 	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 16")
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter, "2001:db8:f::7 via fd00:1::2 dev node proto bird metric 32")

@@ -10,12 +10,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"flock.fritzlab.net/flock/plugins/speaker"
+	"flock.fritzlab.net/flock/test/build"
 	"flock.fritzlab.net/flock/test/lab"
 )
 
@@ -31,13 +34,25 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// site is a node with a BIRD and a birdd, and its routers, each on a link of its own: router n, counted
+// The speakers that tests run with.
+const onBIRD, onGoBGP = "bird", "gobgp"
+
+// bySpeaker runs a test with either. What is of one alone, as BIRD's configuration file and its trial, has tests of its own.
+func bySpeaker(t *testing.T, test func(t *testing.T, kind string)) {
+	for _, kind := range []string{onBIRD, onGoBGP} {
+		t.Run(kind, func(t *testing.T) { test(t, kind) })
+	}
+}
+
+// site is a node with a speaker and a birdd, and its routers, each on a link of its own: router n, counted
 // from 1, has fd00:n::1 and 10.0.n.1 on it, the node fd00:n::2 and 10.0.n.2. The node has a link "pod".
 type site struct {
 	*testing.T
+	kind    string // of the speaker
 	dir     string
 	node    *lab.Netns
-	bird    *lab.Bird
+	bird    *lab.Bird    // where it is the speaker
+	runner  *lab.Process // of "birdd speaker", where the speaker is an extension
 	birdd   *lab.Process
 	routers []*router
 	// contained is the process that runs BIRD in a container, where one does.
@@ -52,10 +67,10 @@ type router struct {
 	bird  *lab.Bird
 }
 
-func newSite(t *testing.T, routers int) *site {
+func newSite(t *testing.T, kind string, routers int) *site {
 	t.Helper()
 	t.Parallel() // most of each test is waiting for BIRD's timers
-	s := &site{T: t, dir: t.TempDir(), node: newNetns(t)}
+	s := &site{T: t, kind: kind, dir: t.TempDir(), node: newNetns(t)}
 	must(t, os.Mkdir(s.path("config"), 0o755))
 	for i := 1; i <= routers; i++ {
 		r := &router{Netns: newNetns(t), site: s, index: i, conf: filepath.Join(s.dir, fmt.Sprintf("router%d", i), "bird.conf")}
@@ -112,9 +127,17 @@ func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 // configure writes the NodeConfig, its spec given, as an editor does.
 func (s *site) configure(spec string) {
 	s.Helper()
-	text := "apiVersion: flock.fritzlab.net/v1alpha1\nkind: NodeConfig\nmetadata: {name: node-1}\nspec:\n" + spec
+	text := "apiVersion: flock.fritzlab.net/v1alpha1\nkind: NodeConfig\nmetadata: {name: node-1}\nspec:\n" + s.spoken(spec)
 	must(s.T, os.WriteFile(s.path("config/nodeconfig.yaml.tmp"), []byte(text), 0o600))
 	must(s.T, os.Rename(s.path("config/nodeconfig.yaml.tmp"), s.path("config/nodeconfig.yaml")))
+}
+
+// spoken is the spec for the site's speaker.
+func (s *site) spoken(spec string) string {
+	if s.kind == onBIRD {
+		return spec
+	}
+	return strings.NewReplacer("  bgp:\n", "  bgp:\n    speaker: "+s.kind+"\n", ", bfd: graceful", "").Replace(spec)
 }
 
 // startBirdd starts birdd with more flags.
@@ -135,6 +158,34 @@ func (s *site) startBird(flags ...string) {
 	must(s.T, err)
 }
 
+// startSpeaker starts the node's speaker.
+func (s *site) startSpeaker() {
+	s.Helper()
+	if s.kind == onBIRD {
+		s.startBird()
+		return
+	}
+	s.startRunner()
+}
+
+// startRunner starts "birdd speaker".
+func (s *site) startRunner() {
+	s.Helper()
+	dir, err := extensions()
+	must(s.T, err)
+	s.runner, err = s.node.Start(s.path("speaker.log"), os.Args[0], "speaker", s.kind, "--extensions", dir, "--state-dir", s.dir)
+	must(s.T, err)
+}
+
+// extensions is the folder with speaker-gobgp.
+var extensions = sync.OnceValues(func() (string, error) {
+	bin, err := build.Flock(context.Background())
+	if err != nil {
+		return "", err
+	}
+	return bin, os.Chmod(bin, 0o755)
+})
+
 // start starts everything: the routers with the configuration that [routerConf] makes of each text.
 func (s *site) start(spec string, routers ...string) {
 	s.Helper()
@@ -143,10 +194,10 @@ func (s *site) start(spec string, routers ...string) {
 	s.startSpeakers(routers...)
 }
 
-// startSpeakers starts BIRD on the node and on the routers.
+// startSpeakers starts the speakers of the node and of the routers.
 func (s *site) startSpeakers(routers ...string) {
 	s.Helper()
-	s.startBird()
+	s.startSpeaker()
 	for i, text := range routers {
 		s.routers[i].start(text)
 	}
@@ -231,6 +282,9 @@ func sortHops(line string) string {
 func (s *site) wantRoutes(n *lab.Netns, table string, want ...string) {
 	s.Helper()
 	for i := range want {
+		if n == s.node && s.kind != onBIRD {
+			want[i] = strings.ReplaceAll(want[i], "proto bird", "proto bgp")
+		}
 		want[i] = sortHops(want[i])
 	}
 	slices.Sort(want)
@@ -240,6 +294,24 @@ func (s *site) wantRoutes(n *lab.Netns, table string, want ...string) {
 			err = fmt.Errorf("it holds\n\t%s\nnot\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 		}
 		return err
+	})
+}
+
+// wantSessions waits until so many of the node's sessions are up, as "birdd status" tells.
+func (s *site) wantSessions(count int) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("%d sessions are up", count), func() error {
+		up := 0
+		report := s.status()
+		for _, one := range report.Sessions {
+			if one.State == speaker.Established {
+				up++
+			}
+		}
+		if up != count {
+			return fmt.Errorf("%+v, problems %+v", report.Sessions, report.Problems)
+		}
+		return nil
 	})
 }
 
