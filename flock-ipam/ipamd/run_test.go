@@ -251,6 +251,7 @@ func TestKilled(t *testing.T) {
 			n.put(fmt.Sprintf("dead-%d-%d", i, j), "/run/netns/flt-never-was", fmt.Sprintf("10.0.%d.%d", i+1, j))
 		}
 		n.start()
+		n.eventually("node.json is there", func() error { _, err := os.Stat(n.nodeFile); return err })
 		// Not to wait for something, but to die at another moment each time: around the second round.
 		time.Sleep(450*time.Millisecond + time.Duration(i)*25*time.Millisecond)
 		n.end(syscall.SIGKILL)

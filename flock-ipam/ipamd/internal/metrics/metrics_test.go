@@ -20,6 +20,7 @@ import (
 
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/reconcile"
 	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/usage"
+	"flock.fritzlab.net/flock/internal/extension"
 	"flock.fritzlab.net/flock/internal/lookup"
 	"flock.fritzlab.net/flock/internal/pool"
 	"flock.fritzlab.net/flock/internal/store"
@@ -173,8 +174,23 @@ func TestDocumented(t *testing.T) {
 		}
 		exposed = append(exposed, strings.Join(words, " "))
 	}
+	exposed = append(exposed, ofExtensions()...)
+	slices.Sort(exposed)
 	slices.Sort(documented)
 	if diff := cmp.Diff(exposed, documented); diff != "" {
 		t.Errorf("(-ipamd +docs/metrics.md):\n%s", diff)
 	}
+}
+
+// ofExtensions describes the metrics of extensions, of which there are none here.
+func ofExtensions() (exposed []string) {
+	types := map[string]string{"_up": "gauge", "_restarts_total": "counter", "_call_duration_seconds": "histogram"}
+	descs := make(chan *prometheus.Desc, 10)
+	extension.NewMetrics("ipamd").Describe(descs)
+	close(descs)
+	for d := range descs {
+		parts := regexp.MustCompile(`fqName: "(flock_ipamd_extension(.*?))".*variableLabels: {([^}]*)}`).FindStringSubmatch(d.String())
+		exposed = append(exposed, parts[1]+" "+types[parts[2]]+" "+strings.ReplaceAll(parts[3], ",", " "))
+	}
+	return exposed
 }
