@@ -149,6 +149,9 @@ func be(name string) {
 	case "crash":
 		fmt.Fprintln(os.Stderr, "open /etc/licence: no such file")
 		os.Exit(3)
+	case "verbose":
+		fmt.Fprint(os.Stderr, strings.Repeat("blah\n", 12_000), "that is all\n") // as much as the pipe holds
+		os.Exit(3)
 	case "panic":
 		panic("out of luck")
 	case "chatter":

@@ -33,7 +33,7 @@ type instance struct {
 
 // connect completes the instance once it answers.
 func (s *Supervisor) connect(ctx context.Context, i *instance) (err error) {
-	i.conn, err = dial(i.socket, i.tls, s.o.Metrics.dialOptions(s.id)...)
+	i.conn, err = dial(i.socket, i.tls, s.o.Metrics.observe(s.id))
 	if err != nil {
 		return err
 	}
@@ -65,11 +65,11 @@ func (i *instance) shutdown(ctx context.Context) {
 }
 
 // dial returns a connection that is made with the first call.
-func dial(socket string, config *tls.Config, options ...grpc.DialOption) (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient("unix:"+socket, append(options,
+func dial(socket string, config *tls.Config, observe grpc.DialOption) (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient("unix:"+socket, observe,
 		grpc.WithTransportCredentials(credentials.NewTLS(config)),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: time.Second,
-			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 2, MaxDelay: time.Second}}))...)
+			Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 2, MaxDelay: time.Second}}))
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", socket, err)
 	}

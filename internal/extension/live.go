@@ -96,7 +96,7 @@ func (i *instance) silence(err error) error {
 	select {
 	case <-i.ended:
 		return i.epitaph()
-	case <-time.After(100 * time.Millisecond):
+	case <-time.After(time.Second):
 		return quote(err, i.says)
 	}
 }

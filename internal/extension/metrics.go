@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
@@ -84,18 +85,19 @@ func (m *Metrics) remove(id string) {
 	delete(m.states, id)
 }
 
-// dialOptions measures the calls of a connection that are the contract's own.
-func (m *Metrics) dialOptions(id string) []grpc.DialOption {
-	if m == nil {
-		return nil
-	}
-	return []grpc.DialOption{grpc.WithUnaryInterceptor(func(ctx context.Context, method string, request, answer any,
+// observe returns what measures the calls of a connection that are the contract's own. One that failed because the
+// extension ended says so, whether the connection was closed from here or from there.
+func (m *Metrics) observe(id string) grpc.DialOption {
+	return grpc.WithUnaryInterceptor(func(ctx context.Context, method string, request, answer any,
 		conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 		began := time.Now()
 		err := invoke(ctx, method, request, answer, conn, options...)
-		if !strings.HasPrefix(method, "/plugin.") && !strings.HasPrefix(method, "/grpc.") {
+		if status.Code(err) == codes.Canceled && ctx.Err() == nil {
+			err = status.Error(codes.Unavailable, "the extension ended")
+		}
+		if m != nil && !strings.HasPrefix(method, "/plugin.") && !strings.HasPrefix(method, "/grpc.") {
 			m.calls.WithLabelValues(id, path.Base(method), status.Code(err).String()).Observe(time.Since(began).Seconds())
 		}
 		return err
-	})}
+	})
 }

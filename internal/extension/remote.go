@@ -100,7 +100,7 @@ func (r *Remote) connect(rec record) error {
 	if err != nil {
 		return err
 	}
-	conn, err := dial(filepath.Join(r.folder, rec.Socket), config, r.metrics.dialOptions(r.id())...)
+	conn, err := dial(filepath.Join(r.folder, rec.Socket), config, r.metrics.observe(r.id()))
 	if err != nil {
 		return err
 	}

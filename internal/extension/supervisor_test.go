@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -46,6 +47,7 @@ func TestCannotStart(t *testing.T) {
 		{"netrpc", `unsupported plugin protocol "netrpc". Supported: [grpc]`},
 		{"mute", "timeout while waiting for plugin to start"},
 		{"crash", "it ended before it answered: exit status 3; it said: open /etc/licence: no such file"},
+		{"verbose", "it ended before it answered: exit status 3; it said: that is all"},
 		{"panic", "it ended before it answered: exit status 2; it said: panic: out of luck"},
 		{"chatter", "Unrecognized remote plugin message: Hello, world!"},
 		{"tcp", "it has to at a unix socket in the folder that PLUGIN_UNIX_SOCKET_DIR names"},
@@ -148,12 +150,56 @@ func TestOffspringEnds(t *testing.T) {
 				} else {
 					r.finish()
 				}
-				if alive(pid) {
-					t.Errorf("process %d lives", pid)
-				}
+				within(t, "what it started has ended", func() error {
+					if alive(pid) {
+						return fmt.Errorf("process %d lives", pid)
+					}
+					return nil
+				})
 			})
 		}
 	}
+}
+
+// TestNothingWaitsForTheNextStart ends an extension that is not started again soon: it, and what it started, end at once.
+func TestNothingWaitsForTheNextStart(t *testing.T) {
+	for _, last := range []string{"leave", "hang"} {
+		t.Run(last, func(t *testing.T) {
+			r := prepare(t, "good", nil)
+			r.shortest, r.longest = time.Hour, time.Hour
+			r.run()
+			offspring, _ := strconv.Atoi(r.say("offspring"))
+			pid := r.State().PID
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			r.echo().say(ctx, last)
+			within(t, "both have ended", func() error {
+				if alive(offspring) || alive(pid) {
+					return errors.New("they live")
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// TestKilledBeforeItStarts has a child that is not wanted any more when it is started.
+func TestKilledBeforeItStarts(t *testing.T) {
+	c, err := newChild(install(t, "echo-mute"), newSays(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.kill()
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-c.ended:
+	case <-time.After(10 * time.Second):
+		c.kill()
+		t.Error("it lives")
+	}
+	c.close()
 }
 
 func TestStubbornIsKilled(t *testing.T) {
