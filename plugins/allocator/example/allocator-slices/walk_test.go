@@ -61,7 +61,7 @@ func (m *machine) converse(e exchange) {
 	m.Helper()
 	want := regexp.MustCompile("(?s)^" + strings.ReplaceAll(regexp.QuoteMeta(trimmed(e.prints)), `\.\.\.`, ".*") + "$")
 	err := lab.Within(m.Context(), time.Minute, "$ "+e.command+"\nprints\n"+e.prints, func() error {
-		printed, _ := m.run(e.command)
+		printed := m.run(e.command)
 		if !want.MatchString(trimmed(printed)) {
 			return fmt.Errorf("it prints\n%s", printed)
 		}
@@ -77,25 +77,22 @@ func trimmed(text string) string {
 	return strings.TrimRight(regexp.MustCompile(`[ \t]+\n`).ReplaceAllString(text, "\n"), " \n")
 }
 
-// mustRun runs commands as one block, which must not fail.
+// mustRun runs commands, each of which must succeed.
 func (m *machine) mustRun(commands string) {
 	m.Helper()
-	if printed, code := m.run(commands); code != "0" {
-		m.Fatalf("$ %s\nends with %s:\n%s", commands, code, printed)
-	}
+	m.run("set -e\n" + commands + "\nset +e\n")
 }
 
-// run returns what the commands print, and the exit code.
-func (m *machine) run(commands string) (printed, code string) {
+// run returns what the commands print.
+func (m *machine) run(commands string) string {
 	m.Helper()
 	script, out := filepath.Join(m.shared, "script"), filepath.Join(m.shared, "out")
 	if err := os.WriteFile(script, []byte(commands), 0o600); err != nil {
 		m.Fatal(err)
 	}
-	fmt.Fprintf(m.stdin, ". %s >%s 2>&1 </dev/null; echo $?\n", script, out)
-	code, err := m.stdout.ReadString('\n')
-	if err != nil {
-		m.Fatalf("$ %s\nends the shell: %v\n%s", commands, err, m.stderr.String())
+	fmt.Fprintf(m.stdin, ". %s >%s 2>&1 </dev/null; echo done\n", script, out)
+	if _, err := m.stdout.ReadString('\n'); err != nil {
+		m.Fatalf("$ %s\nends the shell, having printed\n%s%s", commands, m.stderr.String(), readFile(m.T, out))
 	}
-	return readFile(m.T, out), strings.TrimSpace(code)
+	return readFile(m.T, out)
 }
