@@ -34,8 +34,8 @@ type keeper struct {
 	cancel    context.CancelFunc
 	ended     chan struct{}
 
-	compared time.Time   // when all that it has was last compared
-	nothing  atomic.Bool // it had nothing then
+	compared atomic.Pointer[time.Time] // when all that it has was last compared
+	nothing  atomic.Bool               // it had nothing then
 }
 
 func newKeeper(a *Allocators, name string) *keeper {
@@ -93,9 +93,9 @@ func (k *keeper) round(ctx context.Context) error {
 	if err != nil {
 		return k.down()
 	}
-	if time.Since(k.compared) >= k.Interval {
+	if now := time.Now(); !k.comparedSince(now.Add(-k.Interval)) {
 		if err = k.compare(ctx, client, has); err == nil {
-			k.compared = time.Now()
+			k.compared.Store(&now)
 		}
 	}
 	for _, a := range k.ledger.due() {
@@ -104,6 +104,11 @@ func (k *keeper) round(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+func (k *keeper) comparedSince(then time.Time) bool {
+	at := k.compared.Load()
+	return at != nil && at.After(then)
 }
 
 // observe reads from the store who has which of the allocator's addresses.
