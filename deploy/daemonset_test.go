@@ -57,7 +57,7 @@ func TestArguments(t *testing.T) {
 	c := newCluster(t)
 	bin, err := build.Flock(t.Context())
 	must(t, err)
-	for _, folder := range []string{"base", "overlays/labelled", withComponent(t, "metrics"), withComponent(t, "retire")} {
+	for _, folder := range []string{"base", "overlays/labelled", withComponent(t, "metrics"), withComponent(t, "retire"), withComponent(t, "gobgp")} {
 		for _, container := range containers(c.daemonSet(folder)) {
 			args := append(container.Args, "--help")
 			out, err := exec.Command(filepath.Join(bin, container.Command[0]), args...).CombinedOutput()
@@ -89,6 +89,26 @@ func TestProbes(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestGoBGP: speaker-gobgp stands in the place of BIRD, with what BIRD has.
+func TestGoBGP(t *testing.T) {
+	c := newCluster(t)
+	base, spec := c.daemonSet("base").Containers, c.daemonSet(withComponent(t, "gobgp")).Containers
+	index := func(all []corev1.Container, name string) int {
+		return slices.IndexFunc(all, func(c corev1.Container) bool { return c.Name == name })
+	}
+	bird, gobgp, daemon := index(base, "bird"), index(spec, "gobgp"), index(spec, "birdd")
+	if len(spec) != len(base) || bird < 0 || gobgp < 0 || daemon < 0 || index(spec, "bird") >= 0 {
+		t.Fatalf("the containers are %+v", spec)
+	}
+	if diff := cmp.Diff(base[bird].SecurityContext, spec[gobgp].SecurityContext); diff != "" {
+		t.Errorf("security context (-bird +gobgp):\n%s", diff)
+	}
+	// birdd and the speaker have the state folder in common, and the program is in the daemons' image.
+	if spec[gobgp].Image != spec[daemon].Image || spec[gobgp].VolumeMounts[0] != spec[daemon].VolumeMounts[0] {
+		t.Errorf("gobgp has image %s and %+v", spec[gobgp].Image, spec[gobgp].VolumeMounts)
 	}
 }
 

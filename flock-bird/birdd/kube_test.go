@@ -184,7 +184,7 @@ func TestClusterNode(t *testing.T) { bySpeaker(t, testClusterNode) }
 func testClusterNode(t *testing.T, kind string) {
 	s := newClusterSite(t, kind, 1)
 	s.configure(spec6)
-	s.startBirdd("--unavailable-after", "3s")
+	s.startBirdd("--unavailable-after", "6s")
 	s.wantNetwork("True", "FlockDoesNotAnnounce") // a new node that does not announce
 	s.startSpeaker()
 	r := s.routers[0]

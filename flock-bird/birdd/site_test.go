@@ -168,12 +168,14 @@ func (s *site) startSpeaker() {
 	s.startRunner()
 }
 
-// startRunner starts "birdd speaker".
+// startRunner starts "birdd speaker" as its container does, see [site.startContained].
 func (s *site) startRunner() {
 	s.Helper()
 	dir, err := extensions()
 	must(s.T, err)
-	s.runner, err = s.node.Start(s.path("speaker.log"), os.Args[0], "speaker", s.kind, "--extensions", dir, "--state-dir", s.dir)
+	args := slices.Concat(readOnlyBut(s.dir), onlyCapabilities("net_admin", "net_raw", "net_bind_service"),
+		[]string{os.Args[0], "speaker", s.kind, "--extensions", dir, "--state-dir", s.dir})
+	s.runner, err = s.node.Start(s.path("speaker.log"), args[0], args[1:]...)
 	must(s.T, err)
 }
 

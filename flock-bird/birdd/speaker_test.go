@@ -197,6 +197,26 @@ func TestOtherSpeaker(t *testing.T) {
 	}
 }
 
+// TestOtherContainer: one speaker ends as for a restart, and what it left in the kernel goes when the other takes over.
+func TestOtherContainer(t *testing.T) {
+	s, r, _ := newContainedSite(t)
+	must(t, s.contained.End(t.Context(), unix.SIGTERM))
+	s.wantRoutes(s.node, "main", default6, pool6Main)
+	s.kind = onGoBGP
+	s.configure(spec6)
+	s.startSpeaker()
+	s.wantRoutes(s.node, "main", default6, pool6Main)
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	s.endSpeaker()
+	s.wantRoutes(s.node, "main", default6, pool6Main)
+	s.kind = onBIRD
+	s.configure(spec6)
+	s.contained = s.startContained()
+	s.wantRoutes(s.node, "main", default6, pool6Main)
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	s.wantProblem("", "")
+}
+
 func TestPoolByAddresses(t *testing.T) { bySpeaker(t, testPoolByAddresses) }
 
 // testPoolByAddresses: a pool that several nodes share has no summary.

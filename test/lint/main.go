@@ -64,7 +64,7 @@ func lintFile(root, rel string) ([]string, error) {
 	if kind == ".md" {
 		return lintLinks(root, rel, string(content)), nil
 	}
-	if strings.HasPrefix(filepath.Base(rel), "zz_generated") {
+	if strings.HasPrefix(filepath.Base(rel), "zz_generated") || strings.HasSuffix(rel, ".pb.go") {
 		return nil, nil
 	}
 	return lintGo(rel, content)

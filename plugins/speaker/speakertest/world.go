@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"flock.fritzlab.net/flock/internal/task"
 	"flock.fritzlab.net/flock/plugins/speaker"
 	"flock.fritzlab.net/flock/test/lab"
 )
@@ -134,7 +135,7 @@ func (w *world) eventually(what string, check func() error) {
 // never watches that something does not come about.
 func (w *world) never(while time.Duration, what string, happens func() bool) {
 	w.Helper()
-	for end := time.Now().Add(while); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(while); time.Now().Before(end); task.Sleep(w.ctx, 100*time.Millisecond) {
 		if happens() {
 			w.fail("%s", what)
 		}

@@ -27,6 +27,15 @@ import (
 // Socket returns where BIRD's control socket is in the state folder.
 func Socket(stateDir string) string { return filepath.Join(stateDir, "bird.ctl") }
 
+// Marker returns the file in the state folder that says that BIRD has run since the node booted.
+func Marker(stateDir string) string { return filepath.Join(stateDir, "bird.ran") }
+
+// Ran tells whether flock has run BIRD since the node booted.
+func Ran(stateDir string) bool {
+	_, err := os.Stat(Marker(stateDir))
+	return err == nil
+}
+
 // ErrOnTrial tells that BIRD goes by the configuration, and that no session has come up by it yet, where there was
 // one before: unless one does, BIRD returns to what it went by. Ask again.
 var ErrOnTrial = errors.New("the configuration is on trial")
@@ -107,22 +116,23 @@ func (s *Speaker) render(c speaker.Config) error {
 	return nil
 }
 
-// Retire has BIRD speak to nobody, where one runs, and one that is started later too: the config has no peers.
-func (s *Speaker) Retire(ctx context.Context, c speaker.Config) error {
+// Retire has BIRD speak to nobody, where one runs, and one that is started later too: the config has no peers. It tells
+// whether one runs.
+func (s *Speaker) Retire(ctx context.Context, c speaker.Config) (runs bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	outcome, err := s.configure(ctx, c)
 	if outcome != reload.Failed {
-		return err
+		return true, err
 	}
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		err = nil // none runs
+	if runs = !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED); !runs {
+		err = nil
 	}
 	conf, rerr := os.ReadFile(s.Conf)
 	if rerr == nil && !bytes.Equal(conf, s.text.Conf) {
 		rerr = reload.Write(s.Conf, s.text.Conf)
 	}
-	return errors.Join(err, rerr)
+	return runs, errors.Join(err, rerr)
 }
 
 // Stop ends BIRD. See [speaker.Speaker].

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -21,9 +20,6 @@ import (
 	"flock.fritzlab.net/flock/internal/filewatch"
 	"flock.fritzlab.net/flock/plugins/speaker"
 )
-
-// marker is the file in the state folder that says that BIRD has run since the node booted.
-const marker = "bird.ran"
 
 // restartPatience is how long BIRD may take to leave for a graceful restart; it takes some milliseconds.
 const restartPatience = 1500 * time.Millisecond
@@ -46,7 +42,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	socket := bird.Socket(o.StateDir)
 	args := []string{"-f", "-c", o.Conf, "-s", socket}
-	again, err := ranBefore(filepath.Join(o.StateDir, marker))
+	again, err := ranBefore(bird.Marker(o.StateDir))
 	if err != nil {
 		return err
 	}

@@ -162,6 +162,7 @@ func newSessions(d *daemon, handle *netlink.Handle) *sessions {
 	s := &sessions{
 		log: d.Log, health: d.health, table: d.Table, managed: d.BirdConf != "", first: d.summaries.Fire, done: d.tried,
 		own:     func() ([]netip.Addr, error) { return watch.Addresses(handle) },
+		clear:   func(name string) error { return clearLeftovers(handle, d.StateDir, name) },
 		trigger: task.NewTrigger(),
 	}
 	s.bird = bird.New(bird.Options{Conf: d.BirdConf, Socket: bird.Socket(d.StateDir), Patience: d.Patience, Done: d.tried})

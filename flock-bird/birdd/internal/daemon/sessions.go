@@ -57,6 +57,9 @@ type sessions struct {
 	toldOf   *v1alpha1.Config
 	// judged is what an extension has accepted or refused last.
 	judged speaker.Config
+	// before is the speaker that the sessions were just taken from, whose routes clear clears away; empty for none.
+	before string
+	clear  func(name string) error
 }
 
 func (s *sessions) Name() string { return "sessions" }
@@ -129,6 +132,7 @@ func (s *sessions) choose(config *v1alpha1.Config) error {
 		return err
 	}
 	s.health.Set(s.area(), nil)
+	s.before = *s.name.Load()
 	s.name.Store(&config.BGP.Speaker)
 	s.health.Need(needs(s)...)
 	s.outdated.Store(true)
@@ -136,19 +140,33 @@ func (s *sessions) choose(config *v1alpha1.Config) error {
 	return nil
 }
 
-// silenceOthers has all speakers but the node's speak to nobody, so that there are no two sessions with one peer.
+// silenceOthers has all speakers but the node's speak to nobody, so that there are no two sessions with one peer, and
+// clears away what the one before left that runs no more: nobody else would.
 func (s *sessions) silenceOthers(ctx context.Context) {
-	quiet, name := speakerconf.WithoutPeers(s.told), *s.name.Load()
+	quiet, name, ran := speakerconf.WithoutPeers(s.told), *s.name.Load(), s.before != ""
 	if s.managed && name != v1alpha1.SpeakerBIRD {
-		s.health.Set(areaBird, within(ctx, func(ctx context.Context) error { return s.bird.Retire(ctx, quiet) }))
+		err := within(ctx, func(ctx context.Context) error {
+			runs, err := s.bird.Retire(ctx, quiet)
+			ran = ran && !(runs && s.before == v1alpha1.SpeakerBIRD)
+			return err
+		})
+		s.health.Set(areaBird, err)
 	}
 	for _, other := range s.all.Others(name) {
 		err := s.tell(ctx, other, quiet)
 		if errors.Is(err, extension.ErrDown) {
 			err = nil
+		} else if other == s.before {
+			ran = false
 		}
 		s.health.Set(speakers.Title(other), err)
 	}
+	if ran {
+		if err := s.clear(s.before); err != nil {
+			s.log.Error("what the speaker before left stays", "speaker", s.before, "error", err)
+		}
+	}
+	s.before = ""
 }
 
 // configure tells the node's speaker what it is to go by.
