@@ -20,41 +20,121 @@ import (
 
 var errLost = errors.New("the answer is lost")
 
-// lossy is a way to the API server on which the answer to one request of a method is lost.
-type lossy struct {
-	next   http.RoundTripper
-	method atomic.Pointer[string]
+// wire is a way to the API server on which something happens to the next request of a method.
+type wire struct {
+	next http.RoundTripper
+	trap atomic.Pointer[trap]
 }
 
-func (l *lossy) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := l.next.RoundTrip(r)
-	if method := l.method.Load(); err == nil && method != nil && r.Method == *method && l.method.CompareAndSwap(method, nil) {
-		answer.Body.Close()
-		return nil, errLost
+type trap struct {
+	method string
+	spring func(*http.Request, http.RoundTripper) (*http.Response, error)
+}
+
+func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t := w.trap.Load(); t != nil && t.method == r.Method && w.trap.CompareAndSwap(t, nil) {
+		return t.spring(r, w.next)
 	}
-	return answer, err
+	return w.next.RoundTrip(r)
 }
 
-// lossyNode is a node whose allocator has such a way. It returns what has the next answer lost.
-func (s *site) lossyNode(name string) (m *machine, lose func(method string)) {
+// wired is a node whose allocator has such a way.
+func (s *site) wired(name string) (*machine, *wire) {
 	s.Helper()
-	m, l := s.node(name), &lossy{}
+	m, w := s.node(name), &wire{}
 	config := s.Config()
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { l.next = next; return l })
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { w.next = next; return w })
 	c, err := newCluster(config)
 	must(s.T, err)
 	m.cluster = c
-	return m, func(method string) { l.method.Store(&method) }
+	m.guarded.Store(true)
+	return m, w
+}
+
+// lose has the next answer to a request of the method lost.
+func (w *wire) lose(method string) {
+	w.trap.Store(&trap{method, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		answer, err := next.RoundTrip(r)
+		if err == nil {
+			answer.Body.Close()
+		}
+		return nil, errors.Join(err, errLost)
+	}})
+}
+
+// before has something done before the next request of the method is sent.
+func (w *wire) before(method string, do func()) {
+	w.trap.Store(&trap{method, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		do()
+		return next.RoundTrip(r)
+	}})
+}
+
+// A write that is on its way when the caller gives up is not cut short: nobody would know what came of it.
+func TestGivenUpInTheMidstOfAWrite(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	m, w := s.wired("one")
+	r := m.request("db-0", s.pool(true, 24))
+	ctx, cancel := context.WithCancel(t.Context())
+	w.before(http.MethodPut, cancel)
+	addr, err := m.Allocate(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.holds(addr, r.Attachment)
+}
+
+// A release that is called meanwhile comes after it.
+func TestReleasedInTheMidstOfAWrite(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	m, w := s.wired("one")
+	r := m.request("db-0", s.pool(true, 24))
+	ctx, cancel := context.WithCancel(t.Context())
+	released := make(chan error, 1)
+	w.before(http.MethodPut, func() {
+		cancel()
+		go func() { released <- m.Release(t.Context(), r.Attachment) }()
+		select {
+		case err := <-released:
+			t.Errorf("Release returns, with %v, while the address is being given", err)
+			released <- err
+		case <-time.After(200 * time.Millisecond): // in which it could have
+		}
+	})
+	addr, err := m.Allocate(ctx, r)
+	must(t, errors.Join(err, <-released))
+	s.holds(addr, allocator.Attachment{})
+}
+
+// Nobody deletes what is another by now.
+func TestRemoveOnlyWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pool := s.pool(true, 24)
+	s.assign(pool, pool.Prefix.Addr(), "db-0")
+	seen := s.object(pool.Prefix.Addr())
+	s.Kubectl(t, "annotate", "sticky", seen.Name, "example.net/a=b")
+	changed := s.object(pool.Prefix.Addr())
+	if err := s.c.remove(t.Context(), seen); !errors.Is(err, errAgain) {
+		t.Errorf("what has changed is deleted: %v", err)
+	}
+	must(t, s.c.remove(t.Context(), changed))
+	s.assign(pool, pool.Prefix.Addr(), "db-1")
+	if err := s.c.remove(t.Context(), changed); !errors.Is(err, errAgain) {
+		t.Errorf("what was made anew is deleted: %v", err)
+	}
 }
 
 func TestLostAnswers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	m, lose := s.lossyNode("one")
+	m, w := s.wired("one")
 	pool := s.pool(false, 64)
 	r := m.request("db-0", pool)
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut} {
-		lose(method)
+		w.lose(method)
 		if addr, err := m.try(r, shortly); !errors.Is(err, errLost) {
 			t.Fatalf("with the answer to %s lost: %s, %v", method, addr, err)
 		}
@@ -63,7 +143,7 @@ func TestLostAnswers(t *testing.T) {
 	if all := s.all(pool); len(all) != 1 {
 		t.Errorf("there are %v", all)
 	}
-	lose(http.MethodPut)
+	w.lose(http.MethodPut)
 	if err := m.Release(t.Context(), r.Attachment); !errors.Is(err, errLost) {
 		t.Fatal(err)
 	}
@@ -72,7 +152,7 @@ func TestLostAnswers(t *testing.T) {
 
 	// What was written for a sandbox of which nobody knows is released like any other.
 	r = m.request("db-0", pool)
-	lose(http.MethodPut)
+	w.lose(http.MethodPut)
 	m.try(r, shortly)
 	s.holds(addr, r.Attachment)
 	list, err := m.List(t.Context(), m.name)
