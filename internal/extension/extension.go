@@ -11,7 +11,9 @@
 // A [Remote] reaches an extension that another process supervises, by the [Record] that the supervisor keeps of it in a
 // file. It never starts, ends or signals anything: the processes may be in different containers.
 //
-// What go-plugin offers beyond calls is not there: the broker that contracts get is nil.
+// What go-plugin offers beyond calls is not there: the broker that contracts get is nil. What an extension writes to
+// os.Stdout and os.Stderr after go-plugin has put pipes there is read by its supervisor alone: one that outlives it keeps to
+// the standard error that it was started with, or stands still when these are full.
 package extension
 
 import (
@@ -40,7 +42,7 @@ type State struct {
 	// Up: it answers, as far as is known.
 	Up bool `json:"up"`
 	// Since is when it came up or went down.
-	Since time.Time `json:"since"`
+	Since time.Time `json:"since,omitzero"`
 	// Restarts counts how often it was started again, since its supervisor was, or, of one that outlives it, at all.
 	Restarts int `json:"restarts"`
 	// LastError is why it is down, or was down last; empty if it never was.

@@ -27,11 +27,13 @@ type site struct {
 func newSite(t *testing.T, name string) *site {
 	t.Helper()
 	s := &site{t: t, name: name, dir: filepath.Dir(install(t, "echo-"+name)), folder: shortDir(t)}
+	before := census()
 	s.remote = NewRemote(echoKind, name, s.folder, nil)
 	t.Cleanup(func() {
 		if err := s.remote.Close(); err != nil {
 			t.Error(err)
 		}
+		within(t, "nothing is left of the connections", before.grown)
 		if s.supervisor != nil {
 			s.crash()
 		}
@@ -144,6 +146,9 @@ func TestRemoteFollows(t *testing.T) {
 func TestTakeOver(t *testing.T) {
 	s := newSite(t, "good")
 	s.supervise()
+	s.say("hello")
+	client, _ := s.remote.Client()
+	client.(echo).say(t.Context(), "leave")
 	pid := s.say("hello")
 	s.crash()
 	if again := s.say("shout"); again != pid {
@@ -160,12 +165,12 @@ func TestTakeOver(t *testing.T) {
 	if again := s.say("flood"); again != pid {
 		t.Errorf("process %d became %d when it was taken over", pid, again)
 	}
-	if state := s.remote.State(); state.Restarts != 0 {
+	if state := s.remote.State(); state.Restarts != 1 || !strings.Contains(state.LastError, "it ended: exit status 0") {
 		t.Errorf("State() = %+v", state)
 	}
-	client, _ := s.remote.Client()
+	client, _ = s.remote.Client()
 	client.(echo).say(t.Context(), "leave")
-	if again := s.say("hello"); again == pid || s.remote.State().Restarts != 1 {
+	if again := s.say("hello"); again == pid || s.remote.State().Restarts != 2 {
 		t.Errorf("process %d became %d when it ended; State() = %+v", pid, again, s.remote.State())
 	}
 	s.leave()
