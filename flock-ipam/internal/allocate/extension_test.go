@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"flock.fritzlab.net/flock/api/v1alpha1/annotation"
 	"flock.fritzlab.net/flock/internal/store"
+	"flock.fritzlab.net/flock/plugins/cni"
 )
 
 func TestSequentialIPv6(t *testing.T) {
@@ -157,6 +159,20 @@ func TestExtensions(t *testing.T) {
 		if err := b.store.View(func(tx *store.Tx) error { return b.allocator().Try(tx, plan) }); err != nil {
 			t.Errorf("%s: %v", pools, err)
 		}
+	}
+}
+
+// TestDefaultIPAlgo: what the node asks for wherever it can be had leaves an extension its own way.
+func TestDefaultIPAlgo(t *testing.T) {
+	b := newBench(t, foreign)
+	b.node.Defaults.IPAlgo = []annotation.Field{annotation.Namespace}
+	plan, err := NewPlan(Wish{Node: b.node, Pod: cni.Pod{Namespace: "default", Name: "web-0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "IPv6: from pool shared (allocator sticky), 2001:db8:1:0:ebad:a516:8620:0/112 of pool 2001:db8:1::/64; IPv4: from pool 10.0.0.0/24"
+	if diff := cmp.Diff(want, draw(plan)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -35,7 +35,9 @@ type memory struct {
 	given []allocator.Allocation
 	down  error // why it is not up
 	fail  error // what it answers
+	lost  int   // how often it is lost before it answers
 	hang  bool
+	asked []string // whom to take back from
 	runs  atomic.Int32
 }
 
@@ -81,6 +83,10 @@ func (m *memory) Allocate(ctx context.Context, r allocator.Request) (netip.Addr,
 	if m.fail != nil {
 		return netip.Addr{}, m.fail
 	}
+	if m.lost > 0 {
+		m.lost--
+		return netip.Addr{}, status.Error(codes.Unavailable, "the connection is gone")
+	}
 	addr := r.Pool.Prefix.Addr().Next()
 	for _, g := range m.given {
 		if g.Attachment == r.Attachment {
@@ -95,6 +101,7 @@ func (m *memory) Allocate(ctx context.Context, r allocator.Request) (netip.Addr,
 func (m *memory) Release(_ context.Context, a allocator.Attachment) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked = append(m.asked, a.ContainerID)
 	m.given = slices.DeleteFunc(m.given, func(g allocator.Allocation) bool { return g.Attachment == a })
 	return m.fail
 }
@@ -347,7 +354,7 @@ func TestDownAndUp(t *testing.T) {
 func TestOneHangs(t *testing.T) {
 	y := newYard(t, "a", "b")
 	y.start()
-	y.ext["a"].hang = true
+	y.ext["a"].says(func() { y.ext["a"].hang = true })
 	asked := make(chan error)
 	go func() {
 		_, err := y.ask("x", "a", 300*time.Millisecond)
@@ -367,19 +374,12 @@ func TestOneHangs(t *testing.T) {
 func TestLostInTheMidst(t *testing.T) {
 	y := newYard(t, "a")
 	y.start()
-	y.ext["a"].fail = status.Error(codes.Unavailable, "the connection is gone")
+	y.ext["a"].says(func() { y.ext["a"].lost = 100 })
 	if _, err := y.ask("x", "a", 120*time.Millisecond); err == nil || !strings.Contains(err.Error(), "the connection is gone") {
 		t.Errorf("got %v", err)
 	}
-	answered := make(chan error)
-	go func() {
-		_, err := y.ask("x", "a", 10*time.Second)
-		answered <- err
-	}()
-	y.ext["a"].says(func() { y.ext["a"].fail = nil })
-	if err := <-answered; err != nil {
-		t.Error(err)
-	}
+	y.ext["a"].says(func() { y.ext["a"].lost = 2 })
+	y.gives("10.0.0.1", "x", "a")
 }
 
 func TestMeanings(t *testing.T) {
@@ -421,6 +421,11 @@ func TestOthersListed(t *testing.T) {
 	y.rounds("a", "far")
 	y.clock.Add(int64(time.Hour))
 	y.rounds("a", "far")
+	y.ext["a"].says(func() {
+		if asked := y.ext["a"].asked; len(asked) > 0 {
+			t.Errorf("it is asked to take back from %v", asked)
+		}
+	})
 }
 
 // TestNotNamedAnyMore: an allocator runs until it has nothing to take back.

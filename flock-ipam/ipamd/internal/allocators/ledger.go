@@ -42,8 +42,8 @@ type life struct {
 	seen, abandoned bool
 	// addresses are those of the allocator's pools that it had in the store.
 	addresses []netip.Addr
-	// missing counts the looks at the store, since, that did not find it.
-	missing int
+	// missing: the last looks at the store did not find it, the first of them at since.
+	missing bool
 	since   time.Duration
 }
 
@@ -95,7 +95,7 @@ func (l *ledger) end(one *life, pool string, told netip.Addr) (again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	again = one.seen
-	one.answered, one.seen, one.abandoned, one.missing = l.now(), false, false, 0
+	one.answered, one.seen, one.abandoned, one.missing = l.now(), false, false, false
 	if told.IsValid() {
 		one.told[pool]++
 		one.given = append(one.given, told)
@@ -163,7 +163,7 @@ func (l *ledger) observe(v view) {
 
 // hold notes that the store has the attachment.
 func (one *life) hold(addresses []netip.Addr, from time.Duration) {
-	one.seen, one.missing, one.addresses, one.given = true, 0, addresses, nil
+	one.seen, one.missing, one.addresses, one.given = true, false, addresses, nil
 	if from-one.answered >= onItsWay {
 		clear(one.told)
 	}
@@ -171,10 +171,9 @@ func (one *life) hold(addresses []netip.Addr, from time.Duration) {
 
 // miss notes that the store has it not, and that it had it for a moment, where what it was told was released since.
 func (one *life) miss(v view) {
-	if one.missing == 0 {
-		one.since = v.from
+	if !one.missing {
+		one.missing, one.since = true, v.from
 	}
-	one.missing++
 	one.seen = one.seen || slices.ContainsFunc(one.given, func(addr netip.Addr) bool {
 		at, ever := v.released[addr]
 		return ever && at >= one.answered
@@ -218,14 +217,14 @@ func (l *ledger) due() []cni.Attachment {
 }
 
 func (one *life) due(now time.Duration) bool {
-	if one.missing == 0 {
+	if !one.missing {
 		return false
 	}
 	alone := true
 	for _, n := range one.told {
 		alone = alone && n <= 1
 	}
-	return alone && (one.seen || one.abandoned) || one.missing > 1 && now-max(one.since, one.answered) >= onItsWay
+	return alone && (one.seen || one.abandoned) || now-max(one.since, one.answered) >= onItsWay
 }
 
 // release takes back what the attachment has, if it is still due and nobody is asking for it now. The function

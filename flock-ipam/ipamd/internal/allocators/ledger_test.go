@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"flock.fritzlab.net/flock/plugins/cni"
@@ -185,7 +186,7 @@ func TestAddAfterDel(t *testing.T) {
 	j := newJournal(t)
 	j.answer("a")
 	j.put("a")
-	j.look(time.Millisecond)
+	j.look(onItsWay)
 	read := j.clock // of the store, before the DEL and the next ADD's answer
 	before := map[cni.Attachment][]netip.Addr{who(one("a")): nil}
 	j.del("a")
@@ -200,34 +201,63 @@ func TestAddAfterDel(t *testing.T) {
 
 // TestAddWhileTakingBack: the ADD waits, and nothing is taken back that it is given.
 func TestAddWhileTakingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal(t)
+		j.put("a")
+		j.look(time.Millisecond)
+		j.del("a")
+		j.clock++
+		j.observe(j.view())
+		answered := make(chan bool)
+		err := j.release(one("a"), func([]netip.Addr) (bool, error) {
+			go func() { j.answer("a"); close(answered) }()
+			synctest.Wait()
+			select {
+			case <-answered:
+				t.Error("the ADD did not wait")
+			default:
+			}
+			return true, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		<-answered
+		j.look(time.Second)
+		j.look(time.Second)
+		j.took(0, "while the ADD is on its way")
+		j.abandon(one("a"))
+		j.look(time.Second)
+		j.took(1, "when it has failed")
+	})
+}
+
+// TestAddBeforeTakingBack: the ADD was answered after it was seen what is due.
+func TestAddBeforeTakingBack(t *testing.T) {
 	j := newJournal(t)
 	j.put("a")
 	j.look(time.Millisecond)
 	j.del("a")
 	j.clock++
 	j.observe(j.view())
-	answered := make(chan error)
-	err := j.release(one("a"), func([]netip.Addr) (bool, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		defer cancel()
-		if _, err := j.begin(ctx, one("a")); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("an ADD meanwhile: %v", err)
-		}
-		go func() {
-			l, err := j.begin(t.Context(), one("a"))
-			if err == nil {
-				j.end(l, "p", given)
-			}
-			answered <- err
-		}()
-		return true, nil
-	})
-	if err := errors.Join(err, <-answered); err != nil {
+	due := j.due()
+	j.answer("a")
+	if err := j.release(due[0], func([]netip.Addr) (bool, error) { t.Error("it is taken back"); return true, nil }); err != nil {
 		t.Error(err)
 	}
-	j.look(time.Second)
-	j.look(time.Second)
-	j.took(0, "while the ADD is on its way")
+}
+
+// TestGivingUp: an ADD that waits for its turn does so no longer than it may.
+func TestGivingUp(t *testing.T) {
+	j := newJournal(t)
+	if _, err := j.begin(t.Context(), one("a")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := j.begin(ctx, one("a")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // TestTakingBackWhileAdding: an ADD that is being answered has nothing taken from it.
