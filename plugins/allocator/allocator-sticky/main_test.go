@@ -65,11 +65,16 @@ func applyComponent(t *testing.T, s *apiserver.Server) {
 // node makes a Node of this machine, and returns what starts the allocator that ipamd would start there.
 func node(t *testing.T, s *apiserver.Server, name string) func() (allocator.Allocator, func(), error) {
 	t.Helper()
+	makeNode(t, s, name)
+	return allocatortest.Program(program, "KUBECONFIG="+s.Agent(t, "flock-system", "flock", name))
+}
+
+func makeNode(t *testing.T, s *apiserver.Server, name string) {
+	t.Helper()
 	s.MakeNode(t, name)
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	must(t, err)
 	setBoot(t, s, name, strings.TrimSpace(string(boot)))
-	return allocatortest.Program(program, "KUBECONFIG="+s.Agent(t, "flock-system", "flock", name))
 }
 
 func setBoot(t *testing.T, s *apiserver.Server, name, boot string) {
