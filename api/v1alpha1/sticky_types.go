@@ -28,7 +28,7 @@ import (
 // +kubebuilder:printcolumn:name=Node,type=string,JSONPath=`.spec.holder.node`,description="where a pod has the address now"
 // +kubebuilder:printcolumn:name=Since,type=date,JSONPath=`.spec.holder.since`
 // +kubebuilder:printcolumn:name=Released,type=date,priority=1,JSONPath=`.spec.released`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.address.replace(':', '-') + (self.spec.address.endsWith(':') ? '0' : ”)",message="name it after its address, with - for each : and a 0 behind the last of them: 2001-db8--7, 192.0.2.7"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == (self.spec.address.endsWith(':') ? self.spec.address + '0' : self.spec.address).replace(':', '-')",message="name it after its address, with - for each : and a 0 behind the last of them: 2001-db8--7, 192.0.2.7"
 type StickyAddress struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitzero"`
