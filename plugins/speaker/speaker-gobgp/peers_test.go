@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -165,6 +166,35 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
+// connecting is a router that the node cannot connect to: it listens on another port.
+var connecting = strings.Replace(router6, "ipv6 { import", "local port 1179 as 64500; ipv6 { import", 1)
+
+// TestRouterConnects: a router that only connects gets its session, and nobody else who connects does.
+func TestRouterConnects(t *testing.T) {
+	s := newSite(t, 2)
+	s.announceSummaries()
+	s.start(s.config(tor6(1)), connecting, connecting)
+	s.wantRoutes(s.routers[0].Netns, pool6AtRouter)
+	s.wantRoutes(s.node, default6)
+	s.wantRoutes(s.routers[1].Netns)
+}
+
+// TestPortInUse: somebody else listens on BGP's port; when that has ended, the same configuration works.
+func TestPortInUse(t *testing.T) {
+	s := newSite(t, 1)
+	s.announceSummaries()
+	s.launch()
+	var other net.Listener
+	must(t, s.node.Do(func() (err error) { other, err = net.Listen("tcp", "[::]:179"); return err }))
+	if err := s.speaker.Configure(t.Context(), s.config(tor6(1))); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("Configure = %v", err)
+	}
+	other.Close()
+	s.configure(s.config(tor6(1)))
+	s.routers[0].start(router6)
+	s.wantRoutes(s.routers[0].Netns, pool6AtRouter)
+}
+
 // TestPassword: a session takes the right password, another one, and then none.
 func TestPassword(t *testing.T) {
 	const password = "x; } # ' \\ 7"
@@ -185,7 +215,7 @@ func TestPassword(t *testing.T) {
 	p.Password = speaker.NewPassword("")
 	s.configure(s.config(p))
 	must(t, s.routers[0].bird.End(t.Context(), os.Kill))
-	s.routers[0].start(router6)
+	s.routers[0].start(connecting)
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter)
 	s.wantEstablished(1)
 	if s.logged("x; }") == nil || s.logged(`x; } # ' \\ 7`) == nil {

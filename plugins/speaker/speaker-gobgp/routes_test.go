@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"flock.fritzlab.net/flock/plugins/speaker"
 )
@@ -26,8 +27,12 @@ func TestDualStack(t *testing.T) {
 		s.ip("-4 route add 192.0.2.8 dev pod table 7273 proto 99 metric 20") // nobody's
 		s.wantRoutes(s.routers[0].Netns, pool6AtRouter, pool4AtRouter,
 			"2001:db8:f::7 via fd00:1::2 dev node proto bird metric 32", "192.0.2.7 via 10.0.1.2 dev node proto bird metric 32")
+		start := time.Now()
 		s.ip(gone)
 		s.wantRoutes(s.routers[0].Netns, pool6AtRouter, pool4AtRouter)
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("%s: it took the speaker %s", gone, took)
+		}
 	}
 	s.ip("-6 route del blackhole 2001:db8:1::/64 table 7273")
 	s.wantRoutes(s.routers[0].Netns, pool4AtRouter)

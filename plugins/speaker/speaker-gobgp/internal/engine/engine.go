@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ import (
 	"github.com/osrg/gobgp/v4/pkg/apiutil"
 	"github.com/osrg/gobgp/v4/pkg/packet/bgp"
 	"github.com/osrg/gobgp/v4/pkg/server"
+
+	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
 // families are those that sessions may carry.
@@ -92,16 +95,38 @@ func listenAddresses() []string {
 
 // Stop ends all sessions: gracefully by closing the connections of those that have agreed on graceful restart, so that
 // routers keep their routes; all others by telling them.
-func (e *Engine) Stop(graceful bool) error {
-	e.unwatch()
-	if !graceful {
-		e.bgp.Stop()
-		return nil
+func (e *Engine) Stop(ctx context.Context, graceful bool) error {
+	defer e.unwatch()
+	if graceful {
+		return e.bgp.StopBgp(ctx, &api.StopBgpRequest{AllowGracefulRestart: true})
 	}
-	if err := e.bgp.StopBgp(context.Background(), &api.StopBgpRequest{AllowGracefulRestart: true}); err != nil {
-		return fmt.Errorf("stop GoBGP: %w", err)
+	err := e.shutDown(ctx)
+	e.bgp.Stop()
+	return err
+}
+
+// goodbye is how long routers may take to be told that their sessions end.
+const goodbye = 2 * time.Second
+
+// shutDown tells routers that their sessions end, and returns when they have been told. GoBGP would tell them when it
+// stops, but closes the connections that routers have opened at the same time.
+func (e *Engine) shutDown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, goodbye)
+	defer cancel()
+	sessions, err := e.Sessions(ctx)
+	for _, s := range sessions {
+		err = errors.Join(err, e.bgp.DisablePeer(ctx, &api.DisablePeerRequest{Address: s.Name()}))
 	}
-	return nil
+	up := func(s Session) bool { return s.State == speaker.Established }
+	for err == nil && slices.ContainsFunc(sessions, up) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("end the sessions: %w", ctx.Err())
+		case <-time.After(goodbye / 400):
+		}
+		sessions, err = e.Sessions(ctx)
+	}
+	return err
 }
 
 // Configure has sessions with these neighbors and with nobody else. A neighbor that is as before keeps its session.

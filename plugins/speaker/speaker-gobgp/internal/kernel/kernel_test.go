@@ -231,9 +231,12 @@ func TestAnnounced(t *testing.T) {
 		}
 	}
 	ip(t, n, "link del pod")
-	for news := range told {
-		if news.Unsure {
-			break
+	for unsure := false; !unsure; {
+		select {
+		case news := <-told:
+			unsure = news.Unsure
+		case <-time.After(5 * time.Second):
+			t.Fatal("it is not told that routes may have gone with their link")
 		}
 	}
 	if changed, err := a.Read(); err != nil || fmt.Sprint(changed) != "[10.8.0.1/32]" || a.Has(changed[0]) {

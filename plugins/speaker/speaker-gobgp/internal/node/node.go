@@ -61,7 +61,7 @@ func New(log *slog.Logger, stateDir string) *Node {
 }
 
 // Configure is [speaker.Speaker.Configure].
-func (n *Node) Configure(_ context.Context, c speaker.Config) error {
+func (n *Node) Configure(ctx context.Context, c speaker.Config) error {
 	if err := refuse(c); err != nil {
 		return err
 	}
@@ -71,18 +71,18 @@ func (n *Node) Configure(_ context.Context, c speaker.Config) error {
 		return nil
 	}
 	n.applied = false
-	err := n.apply(c)
+	err := n.apply(ctx, c)
 	n.applied = err == nil
 	return err
 }
 
-func (n *Node) apply(c speaker.Config) error {
+func (n *Node) apply(ctx context.Context, c speaker.Config) error {
 	if err := n.start(c.Table); err != nil {
 		return err
 	}
 	defer n.routes.Fire()
 	n.config, n.rules = c, rib.NewRules(c)
-	if err := n.startEngine(); err != nil {
+	if err := n.startEngine(ctx); err != nil {
 		return err
 	}
 	n.followLinks()
@@ -164,12 +164,12 @@ func (v view) close(conn *rtnl.Conn) {
 }
 
 // startEngine has an engine of the configuration's identity run where there are peers, and none otherwise.
-func (n *Node) startEngine() error {
+func (n *Node) startEngine(ctx context.Context) error {
 	id := engine.Identity{ASN: n.config.LocalASN, RouterID: n.config.RouterID}
 	if n.engine != nil && (len(n.config.Peers) == 0 || n.engine.Identity != id) {
 		stopping := n.engine
 		n.engine = nil
-		if err := stopping.Stop(false); err != nil {
+		if err := stopping.Stop(ctx, false); err != nil {
 			return err
 		}
 		n.restarting, n.holdUntil = false, time.Time{}

@@ -87,7 +87,7 @@ func count(prefixes map[netip.Prefix]bool, v4 bool) (n int) {
 }
 
 // Stop is [speaker.Speaker.Stop].
-func (n *Node) Stop(_ context.Context, mode speaker.StopMode) error {
+func (n *Node) Stop(ctx context.Context, mode speaker.StopMode) error {
 	n.mu.Lock()
 	e := n.engine
 	if n.ended != nil {
@@ -99,7 +99,7 @@ func (n *Node) Stop(_ context.Context, mode speaker.StopMode) error {
 	n.tasks.Wait()
 	var errs []error
 	if e != nil {
-		errs = append(errs, e.Stop(mode == speaker.StopGraceful))
+		errs = append(errs, e.Stop(ctx, mode == speaker.StopGraceful))
 	}
 	if mode == speaker.StopNow {
 		errs = append(errs, removeRoutes(), n.marker.remove())
