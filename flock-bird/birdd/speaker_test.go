@@ -222,11 +222,14 @@ func TestPoolByAddresses(t *testing.T) { bySpeaker(t, testPoolByAddresses) }
 // testPoolByAddresses: a pool that several nodes share has no summary.
 func testPoolByAddresses(t *testing.T, kind string) {
 	s, r := newSite6(t, kind)
+	const inside, outside = "2001:db8:9::7 via fd00:1::2 dev node proto bird metric 32", "2001:db8:e::7 via fd00:1::2 dev node proto bird metric 32"
+	s.ip("-6 route add 2001:db8:9::7 dev pod table 7273 proto 73 metric 16")
+	s.ip("-6 route add 2001:db8:e::7 dev pod table 7273 proto 73 metric 16")
+	s.wantRoutes(r.Netns, "main", pool6AtRouter, inside, outside)
 	shared := strings.Replace(spec6, "pools: [", `pools: [{name: shared, cidr: "2001:db8:9::/64", announce: addresses}, `, 1)
 	s.configure(strings.Replace(shared, "peers:", "exportAccept: [\"2001:db8:f::/48\"]\n    peers:", 1))
-	s.ip("-6 route add 2001:db8:9::7 dev pod table 7273 proto 73 metric 16")
-	s.wantRoutes(r.Netns, "main", pool6AtRouter, "2001:db8:9::7 via fd00:1::2 dev node proto bird metric 32")
+	s.wantRoutes(r.Netns, "main", pool6AtRouter, inside)
 	s.wantRoutes(s.node, "main", default6, pool6Main)
-	s.wantRoutes(s.node, "7273", pool6Announce, "2001:db8:9::7 dev pod proto 73 metric 16")
+	s.wantRoutes(s.node, "7273", pool6Announce, "2001:db8:9::7 dev pod proto 73 metric 16", "2001:db8:e::7 dev pod proto 73 metric 16")
 	s.wantProblem("", "")
 }

@@ -136,7 +136,7 @@ func (d *decoder) peer(in *proto.Peer) Peer {
 
 var states = []State{Idle, Connect, Active, OpenSent, OpenConfirm, Established}
 
-// decodeStatus holds the answer to what was asked.
+// decodeStatus holds the answer to what was asked. Nothing was sent over a session that is not up, whatever it says.
 func decodeStatus(in *proto.StatusResponse, announced []netip.Prefix) (Status, error) {
 	var d decoder
 	s := Status{
@@ -149,9 +149,14 @@ func decodeStatus(in *proto.StatusResponse, announced []netip.Prefix) (Status, e
 		if d.err == nil && !slices.Contains(announced, prefix) {
 			d.wrong("it tells of %s, which it was not asked for", prefix)
 		}
-		s.Sent[prefix] = sent.GetSessions()
+		s.Sent[prefix] = slices.DeleteFunc(sent.GetSessions(), func(name string) bool { return !s.up(name) })
 	}
 	return s, d.err
+}
+
+// up tells whether the session of the name is.
+func (s Status) up(name string) bool {
+	return slices.ContainsFunc(s.Sessions, func(one Session) bool { return one.Name == name && one.State == Established })
 }
 
 func (d *decoder) session(in *proto.Session) Session {

@@ -104,12 +104,13 @@ func TestStatus(t *testing.T) {
 				Since: time.Date(2026, 11, 23, 14, 0, 0, 5, time.UTC), Families: []Family{{"ipv4", 1, 2}, {"ipv6", 0, 4}}},
 			{Peer: "tor-b", Name: "b", State: Idle, LastError: "refused"},
 		},
-		Sent: map[netip.Prefix][]string{prefix: {"a"}},
+		Sent: map[netip.Prefix][]string{prefix: {"a", "b", "nobody"}},
 	}}
 	got, err := reach(t, f).Status(t.Context(), []netip.Prefix{prefix})
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.status.Sent[prefix] = []string{"a"} // which is up
 	if diff := cmp.Diff(f.status, got, compareAll); diff != "" {
 		t.Errorf("Status (-want +got):\n%s", diff)
 	}
