@@ -26,7 +26,9 @@ func (c *Client) NodeConfigInformer(name string) cache.SharedIndexInformer {
 
 // PodInformer returns an informer on the pods of one node, of [*corev1.Pod], stripped to what flock
 // reads. It watches once it is run; keys are namespace/name.
-func (c *Client) PodInformer(node string) cache.SharedIndexInformer { return c.podInformer(node, stripPod) }
+func (c *Client) PodInformer(node string) cache.SharedIndexInformer {
+	return c.podInformer(node, stripPod)
+}
 
 // LabelledPodInformer returns one whose pods have their labels, all of their annotations and their controller as well,
 // which extensions may read.

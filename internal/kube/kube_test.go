@@ -127,6 +127,37 @@ func TestPodInformer(t *testing.T) {
 	within(t, 5*time.Second, "an empty store", func() error { return mustHave(store, 0) })
 }
 
+// TestLabelledPodInformer: what extensions may read is kept.
+func TestLabelledPodInformer(t *testing.T) {
+	t.Parallel()
+	s := apiserver.Start(t)
+	c := connect(t, s, "test")
+	s.MakeNode(t, "kube-labelled")
+	pod := s.MakePod(t, "kube", "labelled-0", "kube-labelled", map[string]string{"flock.fritzlab.net/ipv4": "false", "example.net/other": "x"})
+	s.Kubectl(t, "patch", "pod", "-n", "kube", "labelled-0", "--type=merge", "-p", `{"metadata": {"labels": {"app": "web"}, "ownerReferences": [
+		{"apiVersion": "v1", "kind": "ConfigMap", "name": "beside", "uid": "1"},
+		{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "labelled", "uid": "2", "controller": true}]}}`)
+	got := run(t, c.LabelledPodInformer("kube-labelled")).List()[0].(*corev1.Pod)
+	want := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "labelled-0", Namespace: "kube", UID: pod.UID, ResourceVersion: got.ResourceVersion,
+			Labels:      map[string]string{"app": "web"},
+			Annotations: map[string]string{"flock.fritzlab.net/ipv4": "false", "example.net/other": "x"},
+			OwnerReferences: []metav1.OwnerReference{
+				{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "labelled", UID: "2", Controller: new(true)},
+			},
+		},
+		Spec:   corev1.PodSpec{NodeName: "kube-labelled"},
+		Status: corev1.PodStatus{Phase: corev1.PodPending},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pod (-want +got):\n%s", diff)
+	}
+	if own := OwnAnnotations(got.Annotations); len(own) != 1 {
+		t.Errorf("flock's annotations are %v", own)
+	}
+}
+
 func mustHave(store cache.Store, n int) error {
 	if keys := store.ListKeys(); len(keys) != n {
 		return fmt.Errorf("it holds %v", keys)
