@@ -129,6 +129,8 @@ func TestNodeRefuses(t *testing.T) {
 		{"no pools", `{"pools": []}`, `pools is empty: add one, or remove the key to use those of the node`},
 		{"overlap", `{"pools": ["10.0.0.0/8", "10.1.0.0/16"]}`, `parse pool "10.1.0.0/16": its 10.1.0.0/16 overlaps 10.0.0.0/8 of pool "10.0.0.0/8": make them disjoint or remove one`},
 		{"IPv4-mapped", `{"pools": ["::ffff:10.0.0.0/104"]}`, `parse pool "::ffff:10.0.0.0/104": cidr "::ffff:10.0.0.0/104" is IPv4-mapped IPv6: write it as IPv4`},
+		{"extension", `{"pools": [{"name": "a", "cidr": "10.0.0.0/8", "allocator": "random"}, {"name": "b", "cidr": "fd00::/64", "allocator": "sticky"}]}`,
+			`pool b: allocator "sticky" is an extension, and ipamd serves only the pools of the node: put the pool there, or write random or sequential`},
 		{"ipAlgo", `{"pools": ["10.0.0.0/8"], "ipAlgo": ["node"]}`, `ipAlgo: "node" is no field: want a list of namespace, pod and image, separated by commas`},
 		{"coolDown", `{"pools": ["10.0.0.0/8"], "coolDown": "soon"}`, `coolDown: "soon" is no cool-down: write a duration such as "120s", or "0s" for none`},
 	}
