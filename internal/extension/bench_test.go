@@ -46,6 +46,7 @@ func BenchmarkRemote(b *testing.B) {
 	r.echo()
 	remote := NewRemote(echoKind, "good", r.o.Folder, nil)
 	defer remote.Close()
+	within(b, "there is a record", func() error { _, err := remote.Client(); return err })
 	for b.Loop() {
 		client, err := remote.Client()
 		if err != nil {

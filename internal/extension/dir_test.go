@@ -54,6 +54,9 @@ func TestFind(t *testing.T) {
 			return errors.Join(os.Rename(at("ext/speaker-x"), at("ext/real")), os.Symlink("real", at("ext/speaker-x")),
 				os.Lchown(at("ext/speaker-x"), 1000, 0))
 		}, "FOLDER/ext/speaker-x belongs to user 1000: chown root FOLDER/ext/speaker-x"},
+		{"link to another's folder", func(at func(string) string) error {
+			return errors.Join(os.Rename(at("ext"), at("real")), os.Symlink(at("real"), at("ext")), os.Chown(at("real"), 1000, 0))
+		}, "FOLDER/real belongs to user 1000: chown root FOLDER/real"},
 		{"link to nothing", func(at func(string) string) error {
 			return errors.Join(os.Remove(at("ext/speaker-x")), os.Symlink("nothing", at("ext/speaker-x")))
 		}, "lstat FOLDER/ext/nothing: no such file or directory: install it, or correct the name"},

@@ -18,7 +18,8 @@ import (
 // TestRetry has something fail 8 times, the 4th time after a minute, and looks at the seconds when it is tried again.
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewSupervisor(Options{Kind: echoKind, Name: "x", Log: slog.New(slog.DiscardHandler)})
+		var log bytes.Buffer
+		s := NewSupervisor(Options{Kind: echoKind, Name: "x", Log: slog.New(slog.NewTextHandler(&log, nil))})
 		began := time.Now()
 		var tries []int
 		s.retry(t.Context(), func() error {
@@ -33,6 +34,9 @@ func TestRetry(t *testing.T) {
 		})
 		if want := []int{0, 1, 3, 7, 68, 70, 74, 82, 98, 130, 190, 250}; !slices.Equal(tries, want) {
 			t.Errorf("tried at %v, want %v", tries, want)
+		}
+		if n := strings.Count(log.String(), "out of luck"); n != 1 {
+			t.Errorf("the same was logged %d times", n)
 		}
 	})
 }
