@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -30,6 +31,10 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // most of each test is waiting for timers
+		panic(err)
+	}
 	os.Exit(m.Run())
 }
 
@@ -55,7 +60,7 @@ type router struct {
 func newSite(t testing.TB, routers int) *site {
 	t.Helper()
 	if t, ok := t.(*testing.T); ok {
-		t.Parallel() // most of each test is waiting for timers
+		t.Parallel()
 	}
 	s := &site{TB: t, dir: t.TempDir(), node: newNetns(t)}
 	for i := 1; i <= routers; i++ {

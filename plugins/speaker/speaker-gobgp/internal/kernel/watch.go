@@ -85,7 +85,7 @@ func (a *Announced) Take(messages []syscall.NetlinkMessage) News {
 				continue
 			}
 			n.Announced = append(n.Announced, a.take(r, m.Header.Type == unix.RTM_NEWROUTE)...)
-			n.Main = n.Main || r.Table == unix.RT_TABLE_MAIN && !(r.Proto == Proto && m.Header.Type == unix.RTM_NEWROUTE)
+			n.Main = n.Main || r.Table == unix.RT_TABLE_MAIN && matters(r, m.Header.Type)
 		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 			n.Unsure = n.Unsure || takesRoutes(m)
 			n.Main = true
@@ -94,6 +94,12 @@ func (a *Announced) Take(messages []syscall.NetlinkMessage) News {
 		}
 	}
 	return n
+}
+
+// matters tells whether a change of the main table may change the speaker's routes: not what it has done itself, nor a
+// pod's route.
+func matters(r rtnl.Route, kind uint16) bool {
+	return r.Proto != rtnl.Proto && (r.Proto != Proto || kind == unix.RTM_DELROUTE)
 }
 
 // takesRoutes tells whether a link's IPv4 routes have gone with it: it has been deleted, or is down.
