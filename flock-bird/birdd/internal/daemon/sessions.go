@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -60,6 +61,7 @@ type sessions struct {
 	// before is the speaker that the sessions were just taken from, whose routes clear clears away; empty for none.
 	before string
 	clear  func(name string) error
+	others []string // that were to be silent last
 }
 
 func (s *sessions) Name() string { return "sessions" }
@@ -135,7 +137,6 @@ func (s *sessions) choose(config *v1alpha1.Config) error {
 	s.before = *s.name.Load()
 	s.name.Store(&config.BGP.Speaker)
 	s.health.Need(needs(s)...)
-	s.outdated.Store(true)
 	s.log.Info("the node's sessions go to another speaker", "speaker", config.BGP.Speaker)
 	return nil
 }
@@ -143,30 +144,41 @@ func (s *sessions) choose(config *v1alpha1.Config) error {
 // silenceOthers has all speakers but the node's speak to nobody, so that there are no two sessions with one peer, and
 // clears away what the one before left that runs no more: nobody else would.
 func (s *sessions) silenceOthers(ctx context.Context) {
-	quiet, name, ran := speakerconf.WithoutPeers(s.told), *s.name.Load(), s.before != ""
+	quiet, name := speakerconf.WithoutPeers(s.told), *s.name.Load()
+	others := s.all.Others(name)
 	if s.managed && name != v1alpha1.SpeakerBIRD {
-		err := within(ctx, func(ctx context.Context) error {
-			runs, err := s.bird.Retire(ctx, quiet)
-			ran = ran && !(runs && s.before == v1alpha1.SpeakerBIRD)
-			return err
-		})
-		s.health.Set(areaBird, err)
+		others = append(others, v1alpha1.SpeakerBIRD)
 	}
-	for _, other := range s.all.Others(name) {
-		err := s.tell(ctx, other, quiet)
-		if errors.Is(err, extension.ErrDown) {
-			err = nil
-		} else if other == s.before {
-			ran = false
+	for _, gone := range slices.DeleteFunc(s.others, func(other string) bool { return slices.Contains(others, other) }) {
+		if gone != name {
+			s.health.Set(speakers.Title(gone), nil)
 		}
-		s.health.Set(speakers.Title(other), err)
 	}
-	if ran {
+	runs := false // the one before
+	for _, other := range others {
+		there, err := s.silence(ctx, other, quiet)
+		s.health.Set(speakers.Title(other), err)
+		runs = runs || there && other == s.before
+	}
+	if s.before != "" && !runs {
 		if err := s.clear(s.before); err != nil {
 			s.log.Error("what the speaker before left stays", "speaker", s.before, "error", err)
 		}
 	}
-	s.before = ""
+	s.before, s.others = "", others
+}
+
+// silence has a speaker speak to nobody, and tells whether it runs.
+func (s *sessions) silence(ctx context.Context, name string, quiet speaker.Config) (runs bool, err error) {
+	if name == v1alpha1.SpeakerBIRD {
+		err = within(ctx, func(ctx context.Context) error { runs, err = s.bird.Retire(ctx, quiet); return err })
+		return runs, err
+	}
+	err = s.tell(ctx, name, quiet)
+	if errors.Is(err, extension.ErrDown) {
+		return false, nil
+	}
+	return true, err
 }
 
 // configure tells the node's speaker what it is to go by.
