@@ -31,18 +31,19 @@ build: ## Build the programs into bin/, static and trimmed
 
 # What make generate writes, below the folder OUT.
 PROTOS := plugins/allocator/proto/allocator plugins/speaker/proto/speaker
-GENERATED := api/v1alpha1/zz_generated.deepcopy.go deploy/base/nodeconfigs.flock.fritzlab.net.yaml \
-	$(PROTOS:=.pb.go) $(PROTOS:=_grpc.pb.go)
+GENERATED := api/v1alpha1/zz_generated.deepcopy.go $(PROTOS:=.pb.go) $(PROTOS:=_grpc.pb.go) \
+	deploy/base/nodeconfigs.flock.fritzlab.net.yaml deploy/components/sticky/stickyaddresses.flock.fritzlab.net.yaml
 OUT ?= .
 GO_TOOL := $(GO) tool -modfile=test/lint/tools.mod
 
-generate: ## Write what is made: CRD and deep copies of the types in api/v1alpha1, gRPC of the contracts in plugins
+generate: ## Write what is made: CRDs and deep copies of the types in api/v1alpha1, gRPC of the contracts in plugins
 	$(GO_TOOL) controller-gen object:headerFile=test/lint/header.go.txt \
 		paths=./api/v1alpha1 output:object:dir=$(OUT)/api/v1alpha1
-	mkdir -p $(OUT)/deploy/base
-	$(GO_TOOL) controller-gen crd:headerFile=test/lint/header.yaml.txt \
-		paths=./api/v1alpha1 output:crd:stdout > $(OUT)/crd.new
-	mv $(OUT)/crd.new $(OUT)/deploy/base/nodeconfigs.flock.fritzlab.net.yaml
+	$(GO_TOOL) controller-gen crd:headerFile=test/lint/header.yaml.txt paths=./api/v1alpha1 output:crd:dir=$(OUT)/crds.new
+	mkdir -p $(OUT)/deploy/base $(OUT)/deploy/components/sticky
+	mv $(OUT)/crds.new/flock.fritzlab.net_nodeconfigs.yaml $(OUT)/deploy/base/nodeconfigs.flock.fritzlab.net.yaml
+	mv $(OUT)/crds.new/flock.fritzlab.net_stickyaddresses.yaml $(OUT)/deploy/components/sticky/stickyaddresses.flock.fritzlab.net.yaml
+	rmdir $(OUT)/crds.new
 	@command -v protoc >/dev/null || test/packages protoc:protobuf-compiler
 	protoc --plugin=$$($(GO_TOOL) -n protoc-gen-go) --plugin=$$($(GO_TOOL) -n protoc-gen-go-grpc) \
 		--go_out=paths=source_relative:$(OUT) --go-grpc_out=paths=source_relative:$(OUT) $(PROTOS:=.proto)
