@@ -40,14 +40,17 @@ func containers(spec corev1.PodSpec) []corev1.Container {
 }
 
 // withComponent is an overlay as docs/install.md has it.
-func withComponent(t *testing.T, name string) string {
+func withComponent(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	here, err := filepath.Abs(".")
 	must(t, err)
 	base, err := filepath.Rel(dir, filepath.Join(here, "base"))
 	must(t, err)
-	text := fmt.Sprintf("resources: [%s]\ncomponents: [%s]\n", base, filepath.Join(base, "../components", name))
+	text := fmt.Sprintf("resources: [%s]\ncomponents:\n", base)
+	for _, name := range names {
+		text += fmt.Sprintf("- %s\n", filepath.Join(base, "../components", name))
+	}
 	must(t, os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o644))
 	return dir
 }
@@ -92,10 +95,13 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// TestGoBGP: speaker-gobgp stands in the place of BIRD, with what BIRD has.
+// TestGoBGP: speaker-gobgp stands beside BIRD, and may stand in its place, with what BIRD has.
 func TestGoBGP(t *testing.T) {
 	c := newCluster(t)
-	base, spec := c.daemonSet("base").Containers, c.daemonSet(withComponent(t, "gobgp")).Containers
+	base, spec := c.daemonSet("base").Containers, c.daemonSet(withComponent(t, "gobgp", "no-bird")).Containers
+	if both := c.daemonSet(withComponent(t, "gobgp")).Containers; len(both) != len(base)+1 {
+		t.Errorf("beside BIRD the containers are %+v", both)
+	}
 	index := func(all []corev1.Container, name string) int {
 		return slices.IndexFunc(all, func(c corev1.Container) bool { return c.Name == name })
 	}
