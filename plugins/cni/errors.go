@@ -11,19 +11,19 @@ import (
 // flock's own error codes; the specification (section 2, "Error") leaves 100 and up to plugins. [Codes]
 // says what each means and what to do about it.
 const (
-	CodeNoPool          uint = 100 + iota // a family is wanted that no pool serves
-	CodePoolExhausted                     // no free address in any pool of the family
-	CodeBadAnnotation                     // an annotation's value cannot be honoured
-	CodeAddressTaken                      // a fixed address belongs to another attachment
-	CodeStoreUnreadable                   // the store cannot be opened or read
-	CodeStoreFull                         // the store cannot be written
-	CodeIfNameExists                      // the pod already has an interface of that name
-	CodeHostLinkTaken                     // the host-side name belongs to a stranger
-	CodeNoHostInterface                   // prevResult names no host-side interface
-	CodeCheckMismatch                     // CHECK found a difference
-	CodeKernel                            // the kernel refused a change
-	CodeAllocatorRefused                  // a pool's allocator does not serve the pod
-	CodeAllocatorWrong                    // a pool's allocator gave what no pod may have
+	CodeNoPool           uint = 100 + iota // a family is wanted that no pool serves
+	CodePoolExhausted                      // no free address in any pool of the family
+	CodeBadAnnotation                      // an annotation's value cannot be honoured
+	CodeAddressTaken                       // a fixed address belongs to another attachment
+	CodeStoreUnreadable                    // the store cannot be opened or read
+	CodeStoreFull                          // the store cannot be written
+	CodeIfNameExists                       // the pod already has an interface of that name
+	CodeHostLinkTaken                      // the host-side name belongs to a stranger
+	CodeNoHostInterface                    // prevResult names no host-side interface
+	CodeCheckMismatch                      // CHECK found a difference
+	CodeKernel                             // the kernel refused a change
+	CodeAllocatorRefused                   // a pool's allocator does not serve the pod
+	CodeAllocatorWrong                     // a pool's allocator gave what no pod may have
 )
 
 // Code describes one error code of flock's own.
