@@ -35,49 +35,92 @@ func TestIPv4OverIPv6(t *testing.T) {
 	s.wantRoutes(s.node, default6, "default via inet6 fd00:1::1 dev up1 proto bgp metric 32")
 }
 
-// TestUnnumbered: the node knows the interfaces and nothing of the routers, whose BIRD, unlike others, has to be told the
-// node's address. The second link comes later.
+// unnumbered returns the peer that a router's link is, for both families.
+func unnumbered(router int) speaker.Peer {
+	p := tor6(router)
+	p.Address, p.Interface, p.IPv4 = p.LocalAddress, fmt.Sprintf("up%d", router), true
+	return p
+}
+
+// startUnnumbered starts the routers' BIRD, which, unlike others, has to be told the node's address.
+func (s *site) startUnnumbered() {
+	s.Helper()
+	for i, r := range s.routers {
+		node := linkLocal(s.ip(fmt.Sprintf("-6 addr show dev up%d", i+1)))
+		r.start(strings.Replace(`
+protocol static default6 { ipv6; route ::/0 unreachable; }
+protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }
+protocol bgp node { SESSION neighbor NODE as 64512; interface "node";
+	ipv6 { import all; export all; };
+	ipv4 { import all; export all; extended next hop on; };
+}`, "NODE", node, 1))
+	}
+}
+
+// defaults returns the node's default routes by the two routers' link-local addresses.
+func (s *site) defaults() []string {
+	s.Helper()
+	var routes []string
+	for _, family := range []string{"", "inet6 "} {
+		route := "default proto bgp metric 32"
+		for i, r := range s.routers {
+			route += fmt.Sprintf(" nexthop via %s%s dev up%d weight 1", family, linkLocal(r.ip("-6 addr show dev node")), i+1)
+		}
+		routes = append(routes, route)
+	}
+	return routes
+}
+
+// TestUnnumbered: the node knows the interfaces and nothing of the routers. The second link comes later.
 func TestUnnumbered(t *testing.T) {
 	s := newSite(t, 2)
 	s.announceSummaries()
 	s.ip("link set up2 name later")
-	peer := func(i int) speaker.Peer {
-		p := tor6(i)
-		p.Address, p.Interface, p.IPv4 = p.LocalAddress, fmt.Sprintf("up%d", i), true
-		return p
-	}
 	s.launch()
-	s.configure(s.config(peer(1), peer(2)))
+	s.configure(s.config(unnumbered(1), unnumbered(2)))
 	if is := s.status().Sessions; len(is) != 2 || is[0].Address.IsValid() || is[0].State != speaker.Active {
 		t.Errorf("before any router: %+v", is)
 	}
 	s.ip("link set later down")
 	s.ip("link set later name up2")
 	s.ip("link set up2 up")
-	for i, r := range s.routers {
-		r.start(`
-protocol static default6 { ipv6; route ::/0 unreachable; }
-protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }
-protocol bgp node { SESSION neighbor ` + linkLocal(s.ip(fmt.Sprintf("-6 addr show dev up%d", i+1))) + ` as 64512; interface "node";
-	ipv6 { import all; export all; };
-	ipv4 { import all; export all; extended next hop on; };
-}`)
-	}
+	s.startUnnumbered()
 	s.wantEstablished(2)
 	for i, r := range s.routers {
 		via := linkLocal(s.ip(fmt.Sprintf("-6 addr show dev up%d", i+1))) + " dev node proto bird metric 32"
 		s.wantRoutes(r.Netns, "2001:db8:1::/64 via "+via, "10.244.1.0/24 via inet6 "+via)
 	}
-	hops := func(family string) string {
-		hop := "nexthop via " + family
-		return "default proto bgp metric 32 " + hop + linkLocal(s.routers[0].ip("-6 addr show dev node")) + " dev up1 weight 1 " +
-			hop + linkLocal(s.routers[1].ip("-6 addr show dev node")) + " dev up2 weight 1"
-	}
-	s.wantRoutes(s.node, hops(""), hops("inet6 "))
+	s.wantRoutes(s.node, s.defaults()...)
 	for i, is := range s.status().Sessions {
 		if want := linkLocal(s.routers[i].ip("-6 addr show dev node")) + fmt.Sprintf("%%up%d", i+1); is.Address.String() != want || is.Name != want {
 			t.Errorf("session %d is with %s, not %s", i, is.Address, want)
 		}
+	}
+}
+
+// TestUnnumberedRestart: a speaker that was killed finds the routers again, and no route is lost.
+func TestUnnumberedRestart(t *testing.T) {
+	s := newSite(t, 2)
+	s.announceSummaries()
+	config := s.config(unnumbered(1), unnumbered(2))
+	s.start(config)
+	s.startUnnumbered()
+	s.wantRoutes(s.node, s.defaults()...)
+	s.wantEstablished(2)
+	atRouter, atNode := s.watchDeletes(s.routers[0].Netns), s.watchDeletes(s.node)
+	s.kill()
+	s.launch()
+	s.configure(config)
+	s.wantEstablished(2)
+	s.eventually("the pools are announced again", func() error {
+		if sent := s.status().Sent; len(sent) != 2 || len(sent[config.Summaries[0]]) != 2 {
+			return errNotYet
+		}
+		return nil
+	})
+	s.wantRoutes(s.node, s.defaults()...)
+	if lost := append(atRouter(), atNode()...); len(lost) > 0 {
+		t.Errorf("with the restart went %s", lost)
 	}
 }
 
