@@ -24,7 +24,7 @@ func Program(path string) func(*lab.Netns, string) (speaker.Speaker, func(), err
 			return nil, nil, err
 		}
 		cmd := exec.Command("ip", "netns", "exec", node.Name, path)
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), speaker.StateDirEnv + "=" + folder}
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TMPDIR=" + folder, speaker.StateDirEnv + "=" + folder}
 		client := plugin.NewClient(&plugin.ClientConfig{
 			HandshakeConfig: speaker.Handshake, VersionedPlugins: speaker.VersionedPlugins,
 			Cmd: cmd, SkipHostEnv: true, Stderr: log, AutoMTLS: true, AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
