@@ -31,7 +31,9 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Setenv(asBirdd, "1")
-	os.Exit(m.Run())
+	code := m.Run()
+	os.RemoveAll(extensionsDir)
+	os.Exit(code)
 }
 
 // The speakers that tests run with.
@@ -179,13 +181,23 @@ func (s *site) startRunner() {
 	must(s.T, err)
 }
 
-// extensions is the folder with speaker-gobgp.
+// extensionsDir is the folder with speaker-gobgp, once there is one: root's, wherever the repository is.
+var extensionsDir string
+
+// extensions makes the folder.
 var extensions = sync.OnceValues(func() (string, error) {
 	bin, err := build.Flock(context.Background())
 	if err != nil {
 		return "", err
 	}
-	return bin, os.Chmod(bin, 0o755)
+	if extensionsDir, err = os.MkdirTemp("", "flt-birdd-"); err != nil {
+		return "", err
+	}
+	program, err := os.ReadFile(filepath.Join(bin, "speaker-gobgp"))
+	if err != nil {
+		return "", err
+	}
+	return extensionsDir, os.WriteFile(filepath.Join(extensionsDir, "speaker-gobgp"), program, 0o755)
 })
 
 // start starts everything: the routers with the configuration that [routerConf] makes of each text.
