@@ -9,15 +9,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Release is flock in the form in which it is installed.
 type Release struct {
 	// Images is the folder of the image archives, as "make image" makes them.
 	Images string
-	// Base is the folder of the manifests, deploy/base. Component, where it is set, is that of a component that changes
-	// them; without one hostPorts work.
-	Base, Component string
+	// Base is the folder of the manifests, deploy/base, and Components are those of what changes them.
+	Base       string
+	Components []string
+	// HostPorts has the installer put portmap behind flock's plugins.
+	HostPorts bool
 }
 
 // InstallFlock loads the release's images into every node, applies its manifests and the nodes' NodeConfigs, and waits
@@ -73,19 +76,18 @@ func (c *Cluster) kustomization() string { return filepath.Join(c.Dir, "flock") 
 // writeKustomization writes what makes the release's manifests the cluster's. Kustomize wants relative paths.
 func (c *Cluster) writeKustomization(r Release, tag string) error {
 	dir := c.kustomization()
-	values := map[string]string{"Tag": tag, "Base": r.Base, "Component": r.Component}
-	for _, name := range []string{"Base", "Component"} {
-		if values[name] == "" {
-			continue
-		}
-		absolute, err := filepath.Abs(values[name])
+	var folders []string
+	for _, folder := range append([]string{r.Base}, r.Components...) {
+		folder, err := filepath.Abs(folder)
 		if err == nil {
-			values[name], err = filepath.Rel(dir, absolute)
+			folder, err = filepath.Rel(dir, folder)
 		}
 		if err != nil {
 			return err
 		}
+		folders = append(folders, folder)
 	}
+	values := map[string]any{"Tag": tag, "Base": folders[0], "Components": strings.Join(folders[1:], ", "), "HostPorts": r.HostPorts}
 	return errors.Join(os.MkdirAll(dir, 0o755), render(filepath.Join(dir, "kustomization.yaml"), "kustomization.yaml", values))
 }
 

@@ -32,5 +32,5 @@ func BuildRelease(ctx context.Context, mark string) (Release, error) {
 			return Release{}, fmt.Errorf("build release %s: %w\n%s", mark, err, out)
 		}
 	}
-	return Release{Images: images, Base: filepath.Join(root, "deploy", "base")}, nil
+	return Release{Images: images, Base: filepath.Join(root, "deploy", "base"), HostPorts: true}, nil
 }

@@ -71,14 +71,16 @@ func (s *space) restart(n *cluster.Node, daemon string) {
 }
 
 // crash kills one of flock's processes, and waits until there is another and flock is ready.
-func (s *space) crash(n *cluster.Node, words ...string) {
+func (s *space) crash(n *cluster.Node, words ...string) { s.replace(n, syscall.SIGKILL, words...) }
+
+func (s *space) replace(n *cluster.Node, by syscall.Signal, words ...string) {
 	s.Helper()
 	old, err := n.Find(words...)
 	must(s, err)
 	if len(old) != 1 {
 		s.Fatalf("%q are the processes %v of %s, want one", words, old, n.Name)
 	}
-	must(s, syscall.Kill(old[0], syscall.SIGKILL))
+	must(s, syscall.Kill(old[0], by))
 	start := time.Now()
 	s.within(time.Minute, "there is another", func() error {
 		now, err := n.Find(words...)

@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -19,6 +20,8 @@ import (
 
 	"flock.fritzlab.net/flock/test/cluster"
 )
+
+var rounds = flag.Int("rounds", 2, "how often TestScale compares")
 
 // perNode is how many pods a node gets at once.
 const perNode = 100
@@ -39,7 +42,7 @@ func TestScale(t *testing.T) {
 		return m
 	}
 	defer func() { must(t, site.ForgetPtp(context.Background())) }()
-	for round := range 2 { // what comes first may have cold caches
+	for round := range *rounds { // what comes first may have cold caches
 		must(t, site.ForgetPtp(t.Context()))
 		t.Logf("flock, dual-stack:      %s", measure(fmt.Sprint("scale-flock-", round)))
 		must(t, site.UsePtp(t.Context(), cluster.BeforeFlock, false))

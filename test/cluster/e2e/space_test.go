@@ -7,6 +7,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +111,14 @@ func (s *space) kubectl(args ...string) string {
 	out, err := site.Kubectl(s.Context(), append([]string{"--namespace=" + s.name}, args...)...)
 	must(s, err)
 	return out
+}
+
+// apply applies a manifest in the namespace.
+func (s *space) apply(manifest string) {
+	s.Helper()
+	file := filepath.Join(s.TempDir(), "manifest.yaml")
+	must(s, os.WriteFile(file, []byte(manifest), 0o600))
+	s.kubectl("apply", "-f", file)
 }
 
 // exec runs testpod in the pod, through the API server and the kubelet.

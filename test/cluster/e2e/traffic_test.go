@@ -56,16 +56,22 @@ func anycast(pod *corev1.Pod) []netip.Addr {
 	return all
 }
 
-// wantWhole stops the flows, and wants that nothing was lost. Of what was sent to excused addresses a loss is printed
-// and is no error.
-func (t *traffic) wantWhole(excused ...netip.Addr) {
+// stop stops the flows, and returns what became of them.
+func (t *traffic) stop() []flow.Count {
 	t.Helper()
 	counts := make([]flow.Count, len(t.router))
 	for i, f := range t.router {
 		counts[i] = f.Stop()
 	}
+	return append(counts, t.stopFlows(t.client)...)
+}
+
+// wantWhole stops the flows, and wants that nothing was lost. Of what was sent to excused addresses a loss is printed
+// and is no error.
+func (t *traffic) wantWhole(excused ...netip.Addr) {
+	t.Helper()
 	sent := 0
-	for _, count := range append(counts, t.stopFlows(t.client)...) {
+	for _, count := range t.stop() {
 		sent += count.Sent
 		switch {
 		case count.Lost == 0:

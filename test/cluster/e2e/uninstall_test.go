@@ -27,7 +27,7 @@ func TestUninstall(t *testing.T) {
 	traffic := s.startTraffic(pods[0], pods[1:]...)
 	must(t, site.UsePtp(t.Context(), cluster.AfterFlock, true))
 	retired := one
-	retired.Component = filepath.Join(filepath.Dir(one.Base), "components", "retire")
+	retired.Components, retired.HostPorts = []string{component("retire")}, false
 	must(t, site.InstallFlock(t.Context(), retired))
 	s.run("new", on(site.Nodes[1]))
 	s.wantOther(s.ready("new")[0])

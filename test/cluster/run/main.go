@@ -23,13 +23,17 @@ type command struct {
 }
 
 func main() {
-	c := command{cluster: cluster.Options{Log: os.Stdout}}
+	c := command{cluster: cluster.Options{Log: os.Stdout}, release: cluster.Release{HostPorts: true}}
 	flag.StringVar(&c.cluster.Name, "name", "flock-cluster", "start of the names of the cluster's namespaces and cgroups")
 	flag.StringVar(&c.cluster.Dir, "dir", "/var/tmp/flock-cluster", "folder of its state")
 	flag.IntVar(&c.cluster.Nodes, "nodes", 2, "how many nodes it has")
 	flag.StringVar(&c.network, "network", "flock", "what attaches pods: flock, or ptp, the reference plugin")
 	flag.StringVar(&c.release.Images, "images", "bin/image", "folder of flock's image archives, as make image makes them")
 	flag.StringVar(&c.release.Base, "base", "deploy/base", "folder of flock's manifests")
+	flag.Func("component", "folder of a component that changes the manifests, such as deploy/components/gobgp; may be repeated", func(folder string) error {
+		c.release.Components = append(c.release.Components, folder)
+		return nil
+	})
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
