@@ -128,7 +128,7 @@ func (s *site) launch() {
 	must(s.TB, err)
 	s.Cleanup(func() { log.Close() })
 	cmd := exec.Command("ip", "netns", "exec", s.node.Name, os.Args[0])
-	cmd.Env = append(os.Environ(), asSpeaker+"=1", speaker.StateDirEnv+"="+s.dir)
+	cmd.Env = append(os.Environ(), asSpeaker+"=1", speaker.StateDirEnv+"="+s.dir, plugin.EnvUnixSocketDir+"="+s.dir)
 	s.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: speaker.Handshake, VersionedPlugins: speaker.VersionedPlugins, Cmd: cmd, Stderr: log,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, AutoMTLS: true, Logger: hclog.NewNullLogger(),
