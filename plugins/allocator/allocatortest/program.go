@@ -18,8 +18,12 @@ import (
 // test and what is given on top, as "KEY=value"; what it writes to standard error is the test's.
 func Program(path string, env ...string) func() (allocator.Allocator, func(), error) {
 	return func() (allocator.Allocator, func(), error) {
+		folder, err := os.MkdirTemp("", "allocatortest-") // one that is killed leaves its socket behind
+		if err != nil {
+			return nil, nil, fmt.Errorf("start %s: %w", path, err)
+		}
 		cmd := exec.Command(path)
-		cmd.Env = append(os.Environ(), env...)
+		cmd.Env = append(append(os.Environ(), "TMPDIR="+folder), env...)
 		// With a test that dies goes what it has started.
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		client := plugin.NewClient(&plugin.ClientConfig{
@@ -32,6 +36,7 @@ func Program(path string, env ...string) func() (allocator.Allocator, func(), er
 				cmd.Process.Kill()
 			}
 			client.Kill() // which waits for its end
+			os.RemoveAll(folder)
 		}
 		a, err := dispense(client)
 		if err != nil {
