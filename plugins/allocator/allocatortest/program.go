@@ -29,7 +29,7 @@ func Program(path string, env ...string) func() (allocator.Allocator, func(), er
 		client := plugin.NewClient(&plugin.ClientConfig{
 			HandshakeConfig: allocator.Handshake, VersionedPlugins: allocator.VersionedPlugins,
 			Cmd: cmd, Stderr: os.Stderr, AutoMTLS: true, AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-			Logger: hclog.NewNullLogger(),
+			Logger: hclog.NewNullLogger(), SkipHostEnv: true, // it would come after, and win
 		})
 		kill := func() {
 			if cmd.Process != nil {
