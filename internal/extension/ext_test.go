@@ -91,12 +91,12 @@ func obey(said string) string {
 		return strings.Join(os.Environ(), "\n")
 	case "panic":
 		go func() { panic("out of luck") }()
-		select {}
+		forever()
 	case "leave":
 		os.Exit(0)
 	case "hang":
 		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
-		select {} // another thread may have been stopped first
+		forever() // another thread may have been stopped first
 	case "offspring":
 		return strconv.Itoa(beget(false))
 	case "runaway":
@@ -145,7 +145,7 @@ func be(name string) {
 	case "netrpc":
 		config.GRPCServer = nil
 	case "mute":
-		select {}
+		forever()
 	case "crash":
 		fmt.Fprintln(os.Stderr, "open /etc/licence: no such file")
 		os.Exit(3)
@@ -156,7 +156,7 @@ func be(name string) {
 		panic("out of luck")
 	case "chatter":
 		fmt.Println("Hello, world!")
-		select {}
+		forever()
 	case "tcp":
 		shakeAt("tcp", "127.0.0.1:0")
 	case "elsewhere":
@@ -172,11 +172,18 @@ func be(name string) {
 		}
 	case "stubborn":
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
-		defer func() { select {} }()
+		defer forever()
 	case "tidy":
 		defer fmt.Fprintln(rawErr, "tidied up")
 	}
 	plugin.Serve(config)
+}
+
+// forever waits as a program does that serves something: Go ends one in which nothing can happen any more.
+func forever() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // shakeAt has the handshake and then serves nothing.
@@ -187,5 +194,5 @@ func shakeAt(network, address string) {
 	}
 	block, _ := pem.Decode([]byte(os.Getenv("PLUGIN_CLIENT_CERT"))) // any certificate will do
 	fmt.Printf("1|1|%s|%s|grpc|%s\n", network, listener.Addr(), base64.RawStdEncoding.EncodeToString(block.Bytes))
-	select {}
+	forever()
 }

@@ -200,7 +200,7 @@ func configurationsLoaded(t *testing.T, n *lab.Node) int {
 	t.Helper()
 	log, err := os.ReadFile(n.Birdd.Log)
 	check(t, err)
-	return strings.Count(string(log), "BIRD has loaded its configuration")
+	return strings.Count(string(log), "the speaker goes by a new configuration")
 }
 
 // awaitRecovered waits until the router holds no route that the restart has left stale.

@@ -142,15 +142,20 @@ func TestClockJumps(t *testing.T) {
 	s.awaitAnnounced(true, anycast6, anycast4)
 }
 
-// wantClock wants that the jump has reached the daemon, by the time that it logs.
+// wantClock waits until the jump has reached the daemon, by the time that it logs: what is logged was done before.
 func wantClock(t *testing.T, p *lab.Process, at time.Duration) {
 	t.Helper()
-	words := strings.Split(p.LastWords(), "\n")
-	var last struct{ Time time.Time }
-	check(t, json.Unmarshal([]byte(words[len(words)-1]), &last))
-	if off := time.Until(last.Time); (off - at).Abs() > time.Minute {
-		t.Errorf("the clock of %s is %s from the truth, want %s", p.Name, off, at)
-	}
+	await(t, fmt.Sprintf("the clock of %s is %s from the truth", p.Name, at), func() error {
+		words := strings.Split(p.LastWords(), "\n")
+		var last struct{ Time time.Time }
+		if err := json.Unmarshal([]byte(words[len(words)-1]), &last); err != nil {
+			return err
+		}
+		if off := time.Until(last.Time); (off - at).Abs() > time.Minute {
+			return fmt.Errorf("it is %s", off)
+		}
+		return nil
+	})
 }
 
 // wantLife wants that a pod comes, is announced while it is ready, and that its death is noticed without a DEL.

@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -95,10 +96,11 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if left, err := Namespaces(l.prefix); err != nil || len(left) > 0 {
 		t.Errorf("namespaces %v are left (%v)", left, err)
 	}
-	for _, path := range []string{l.Dir, fmt.Sprintf("/proc/%d", pid)} {
-		if _, err := os.Stat(path); err == nil {
-			t.Errorf("%s is left", path)
-		}
+	if _, err := os.Stat(l.Dir); err == nil {
+		t.Errorf("%s is left", l.Dir)
+	}
+	if words, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && bytes.Contains(words, []byte(l.Dir)) { // it may be another's pid by now
+		t.Errorf("the process %q is left", words)
 	}
 	if err := l.Close(); err != nil {
 		t.Errorf("closing twice: %v", err)
