@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -95,28 +96,84 @@ func (c claim) next(taken map[netip.Addr]bool) (netip.Addr, bool) {
 // reclaim frees the address whose pod there is no more, and that was released before any other such.
 func (a *Allocator) reclaim(ctx context.Context, c claim, idle []v1alpha1.StickyAddress) error {
 	slices.SortFunc(idle, func(x, y v1alpha1.StickyAddress) int { return lastUse(x).Compare(lastUse(y).Time) })
-	wanted := map[v1alpha1.StickyOwner]func(int32) bool{}
+	wanted := a.wants(ctx)
 	for i := range idle {
 		o := &idle[i]
-		set := o.Spec.Owner
-		set.Ordinal = 0
-		if wanted[set] == nil {
-			ordinals, err := a.ordinals(ctx, set)
-			if err != nil {
-				return err
-			}
-			wanted[set] = ordinals
+		yes, err := wanted(o.Spec.Owner)
+		if err != nil {
+			return err
 		}
-		if wanted[set](o.Spec.Owner.Ordinal) {
+		if yes {
 			continue
 		}
 		if err := a.remove(ctx, o); !errors.Is(err, errAgain) {
 			return cmp.Or(err, errAgain)
 		}
 	}
-	return fmt.Errorf("%w: every address of %s belongs to a pod that there is", allocator.ErrExhausted, c.Within)
+	return a.evict(ctx, c, wanted)
 }
 
 func lastUse(o v1alpha1.StickyAddress) *metav1.Time {
 	return cmp.Or(o.Spec.Released, &o.CreationTimestamp)
+}
+
+// wants returns what tells whether its StatefulSet wants the pod. Each set is read once.
+func (a *Allocator) wants(ctx context.Context) func(v1alpha1.StickyOwner) (bool, error) {
+	sets := map[v1alpha1.StickyOwner]func(int32) bool{}
+	return func(pod v1alpha1.StickyOwner) (bool, error) {
+		set := pod
+		set.Ordinal = 0
+		if sets[set] == nil {
+			ordinals, err := a.ordinals(ctx, set)
+			if err != nil {
+				return false, err
+			}
+			sets[set] = ordinals
+		}
+		return sets[set](pod.Ordinal), nil
+	}
+}
+
+// evict takes an address from a holder that no StatefulSet wants and that cannot run any more, and returns errAgain: the
+// next step finds the address idle. If there is none the pool is exhausted.
+func (a *Allocator) evict(ctx context.Context, c claim, wanted func(v1alpha1.StickyOwner) (bool, error)) error {
+	held := map[string][]string{}
+	err := a.each(ctx, func(o *v1alpha1.StickyAddress) error {
+		addr, err := address(o)
+		if err != nil || o.Spec.Holder == nil || !c.Within.Contains(addr) || c.Pool.SetAside(addr) {
+			return err
+		}
+		if yes, err := wanted(o.Spec.Owner); err != nil || yes {
+			return err
+		}
+		reason, err := a.mayRun(ctx, o)
+		switch node := o.Spec.Holder.Node; {
+		case err != nil:
+			return err
+		case reason == "":
+			return cmp.Or(a.vacate(ctx, o), errAgain)
+		default:
+			held[node] = append(held[node], fmt.Sprintf("%s of %s: %s", addr, title(o.Spec.Owner), reason))
+			return nil
+		}
+	})
+	return cmp.Or(err, exhausted(c, held))
+}
+
+// exhausted returns the error of a pool without room. It counts what is held, by node, for no StatefulSet, and says of the
+// node that has most how to get it back.
+func exhausted(c claim, held map[string][]string) error {
+	total, node := 0, ""
+	for _, name := range slices.Sorted(maps.Keys(held)) {
+		total += len(held[name])
+		if len(held[name]) > len(held[node]) {
+			node = name
+		}
+	}
+	err := fmt.Errorf("%w: every address of %s belongs to a pod that its StatefulSet wants", allocator.ErrExhausted, c.Within)
+	if total == 0 {
+		return err
+	}
+	return fmt.Errorf("%w, but for %d held by pods that none wants, %d of them on node %s, such as %s",
+		err, total, len(held[node]), node, held[node][0])
 }

@@ -5,11 +5,15 @@ package sticky
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"flock.fritzlab.net/flock/api/v1alpha1"
 	"flock.fritzlab.net/flock/plugins/allocator"
@@ -146,6 +150,77 @@ func TestReclaim(t *testing.T) {
 			t.Errorf("%s gets %s, and had %s", pod, got, addrs[pod])
 		}
 	}
+}
+
+// TestReclaimFromHolders fills a pool of 8 with pods of which most are wanted no more, on machines of every sort.
+func TestReclaimFromHolders(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	pool := s.pool(true, 29)
+	s.set("db", 0, 2)
+	s.set("new", 0, 7)
+	off, rebooted, silent, lost, up := s.node("off"), s.node("rebooted"), s.node("silent"), s.node("lost"), s.node("up")
+	addrs, sandboxes := map[string]netip.Addr{}, map[string]allocator.Attachment{}
+	for _, on := range []struct {
+		*machine
+		pods []string
+	}{{off, []string{"gone-0", "db-0"}}, {rebooted, []string{"gone-1"}}, {silent, []string{"gone-2", "gone-3"}},
+		{lost, []string{"gone-4"}}, {up, []string{"gone-5", "db-1"}}} {
+		for _, pod := range on.pods {
+			r := on.request(pod, pool)
+			addrs[pod], sandboxes[pod] = on.give(r), r.Attachment
+		}
+	}
+	for _, m := range []*machine{off, rebooted, silent} {
+		m.setReady(corev1.ConditionUnknown)
+	}
+	must(t, s.c.nodes.Delete(t.Context(), lost.name, metav1.DeleteOptions{}))
+	exhausted := func(pod string, words ...string) {
+		t.Helper()
+		up.refuse(up.request(pod, pool), append(words, allocator.ErrExhausted.Error())...)
+	}
+	gets := func(pod string, had ...string) {
+		t.Helper()
+		got := up.give(up.request(pod, pool))
+		if !slices.ContainsFunc(had, func(h string) bool { return addrs[h] == got }) {
+			t.Errorf("%s gets %s, want that of %v of %v", pod, got, had, addrs)
+		}
+	}
+	exhausted("new-0", "but for 6 ", "2 of them on node "+silent.name, "kubectl taint node "+silent.name+" node.kubernetes.io/out-of-service=nodeshutdown:NoExecute")
+	off.taint()
+	gets("new-0", "gone-0")
+	rebooted.reboot()
+	gets("new-1", "gone-1")
+	exhausted("new-2", "but for 4 ", "2 of them on node "+silent.name)
+	for _, pod := range []string{"db-0", "db-1", "gone-2", "gone-3", "gone-4", "gone-5"} {
+		s.holds(addrs[pod], sandboxes[pod])
+	}
+	silent.taint()
+	gets("new-2", "gone-2", "gone-3")
+	gets("new-3", "gone-2", "gone-3")
+	up.end(sandboxes["gone-5"])
+	gets("new-4", "gone-5")
+	exhausted("new-5", "but for 1 ", "1 of them on node "+lost.name, "kubectl patch sticky "+s.object(addrs["gone-4"]).Name)
+	s.Kubectl(t, "patch", "sticky", s.object(addrs["gone-4"]).Name, "--type=json", "-p", `[{"op": "remove", "path": "/spec/holder"}]`)
+	gets("new-5", "gone-4")
+	exhausted("new-6", "every address of "+pool.Prefix.String()+" belongs to a pod that its StatefulSet wants")
+}
+
+// Who became the holder since the list remains it.
+func TestReclaimOnlyFromTheHolderThatWasSeen(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	old, up := s.node("old"), s.node("up")
+	m, w := s.wired("one")
+	pool := s.pool(true, 32)
+	addr := old.give(old.request("db-0", pool))
+	old.reboot()
+	next := up.request("db-0", pool)
+	w.before(http.MethodPut, func() { up.give(next) })
+	if got, err := m.try(m.request("new-0", pool), shortly); !errors.Is(err, allocator.ErrExhausted) {
+		t.Errorf("new-0 gets %s, %v, want exhausted", got, err)
+	}
+	s.holds(addr, next.Attachment)
 }
 
 func TestAssignedByHand(t *testing.T) {

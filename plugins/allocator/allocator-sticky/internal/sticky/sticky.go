@@ -7,7 +7,7 @@
 //
 // The object is named after the address, so there is one, and it has one holder. An address is given only by a write that
 // makes the attachment its holder and that the API server accepts for the very version which was read just before.
-// Others take the holder's place only when
+// Others take the holder's place, or the address from it, only when
 //
 //   - the holder's node has released it: the pod's network is gone, and ipamd says so; or
 //   - the holder's node was rebooted since: its Node names another boot than the holder; or
