@@ -46,6 +46,9 @@ func (tx *Tx) table(kind byte) table {
 	return []table{tx.addresses, tx.allocations, tx.cursors, tx.notes, tx.released, tx.totals}[kind]
 }
 
+// Missing tells whether there is no store: [Store.View] then shows an empty one.
+func (tx *Tx) Missing() bool { return tx.allocations.Bucket == nil }
+
 // Holder says who has an address, or when it was released.
 type Holder struct {
 	// Owner is the attachment that has the address; zero once it is released.

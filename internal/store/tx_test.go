@@ -247,3 +247,16 @@ func TestScan(t *testing.T) {
 		}
 	}
 }
+
+func TestMissing(t *testing.T) {
+	s := newStore(t)
+	for _, want := range []bool{true, false} {
+		view(t, s, func(tx *Tx) error {
+			if got := tx.Missing(); got != want {
+				t.Errorf("Missing() = %t, want %t", got, want)
+			}
+			return nil
+		})
+		update(t, s, func(*Tx) error { return nil })
+	}
+}

@@ -57,20 +57,6 @@ func TestFreedMeanwhile(t *testing.T) {
 	y.has("a", "")
 }
 
-// TestStillRouted: a store that has lost an attachment does not have its address given away.
-func TestStillRouted(t *testing.T) {
-	y := newYard(t, "a")
-	y.routed.Store(true)
-	y.start()
-	y.gives("10.0.0.1", "x", "a")
-	y.put("x", "10.0.0.1")
-	y.rounds("a", "x")
-	y.del("x")
-	y.rounds("a", "x")
-	y.routed.Store(false)
-	y.has("a", "")
-}
-
 // TestDownAndUp: who asks waits for an allocator that is not up, and what was freed meanwhile waits too.
 func TestDownAndUp(t *testing.T) {
 	y := newYard(t, "a")
@@ -220,7 +206,7 @@ func TestDamagedRoster(t *testing.T) {
 	y.put("x", "10.0.0.1")
 	y.eventually("it is written anew", func() error {
 		raw, err := os.ReadFile(y.Roster)
-		if err == nil && string(raw) != `{"a":[{"network":"","containerID":"x","ifName":"eth0"}]}` {
+		if err == nil && string(raw) != `{"a":[{"network":"","containerID":"x","ifName":"eth0","addresses":["10.0.0.1"]}]}` {
 			err = errors.New(string(raw))
 		}
 		return err

@@ -116,6 +116,9 @@ func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment][]netip.Addr, er
 	outstanding := k.ledger.outstanding()
 	v := view{from: k.SinceBoot(), has: map[cni.Attachment][]netip.Addr{}, released: map[netip.Addr]time.Duration{}}
 	err := k.Store.View(func(tx *store.Tx) error {
+		if tx.Missing() && len(k.ledger.inStore()) > 0 {
+			return errors.New("the store is missing, and nobody knows what became of its attachments before the next ADD begins it again")
+		}
 		for _, addr := range outstanding {
 			h, known, err := tx.Holder(addr)
 			if err != nil {
@@ -162,7 +165,7 @@ func (k *keeper) compare(ctx context.Context, client allocator.Allocator, has ma
 	listed, nothing := map[netip.Addr]bool{}, true
 	for _, given := range all {
 		if given.Attachment.Node == k.Node {
-			k.ledger.listed(own(given.Attachment))
+			k.ledger.listed(own(given.Attachment), given.Address)
 			listed[given.Address], nothing = true, false
 		}
 	}
@@ -203,14 +206,23 @@ func (k *keeper) release(ctx context.Context, client allocator.Allocator, a cni.
 	})
 }
 
+// used tells whether the attachment is in the store, or the kernel routes to an address that the store does not say
+// another one has.
 func (k *keeper) used(a cni.Attachment, addresses []netip.Addr) (used bool, err error) {
+	others := map[netip.Addr]bool{}
 	err = k.Store.View(func(tx *store.Tx) error {
 		return tx.All(func(alloc store.Allocation) error {
 			used = used || who(alloc.Attachment) == a
+			for _, addr := range alloc.Addresses {
+				others[addr] = true
+			}
 			return nil
 		})
 	})
 	for _, addr := range addresses {
+		if others[addr] {
+			continue
+		}
 		routed, lookErr := k.Routed(addr)
 		used, err = used || routed, errors.Join(err, lookErr)
 	}

@@ -40,11 +40,20 @@ type life struct {
 	given []netip.Addr
 	// seen: it was in the store. abandoned: the ADD that asked said that it has failed.
 	seen, abandoned bool
-	// addresses are those of the allocator's pools that it had in the store.
+	// addresses are all that it is known to have had of the allocator: by the store, by what it was told, or by the allocator.
 	addresses []netip.Addr
 	// missing: the last looks at the store did not find it, the first of them at since.
 	missing bool
 	since   time.Duration
+}
+
+// had notes an address.
+func (one *life) had(addresses ...netip.Addr) {
+	for _, addr := range addresses {
+		if !slices.Contains(one.addresses, addr) {
+			one.addresses = append(one.addresses, addr)
+		}
+	}
 }
 
 func newLedger(now func() time.Duration) *ledger {
@@ -99,6 +108,7 @@ func (l *ledger) end(one *life, pool string, told netip.Addr) (again bool) {
 	if told.IsValid() {
 		one.told[pool]++
 		one.given = append(one.given, told)
+		one.had(told)
 	}
 	one.turn <- struct{}{}
 	return again
@@ -113,11 +123,11 @@ func (l *ledger) abandon(a cni.Attachment) {
 	}
 }
 
-// listed notes that the allocator says that the attachment has something.
-func (l *ledger) listed(a cni.Attachment) {
+// listed notes that the allocator says that the attachment has the address.
+func (l *ledger) listed(a cni.Attachment, addr netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.of(a)
+	l.of(a).had(addr)
 }
 
 // view is what the store held at one moment.
@@ -163,7 +173,8 @@ func (l *ledger) observe(v view) {
 
 // hold notes that the store has the attachment.
 func (one *life) hold(addresses []netip.Addr, from time.Duration) {
-	one.seen, one.missing, one.addresses, one.given = true, false, addresses, nil
+	one.had(addresses...)
+	one.seen, one.missing, one.given = true, false, nil
 	if from-one.answered >= onItsWay {
 		clear(one.told)
 	}
@@ -181,25 +192,27 @@ func (one *life) miss(v view) {
 }
 
 // recall notes attachments that were in the store when an earlier ipamd looked.
-func (l *ledger) recall(seen []cni.Attachment) {
+func (l *ledger) recall(seen []entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, a := range seen {
-		l.of(a).seen = true
+	for _, e := range seen {
+		one := l.of(e.Attachment)
+		one.seen = true
+		one.had(e.Addresses...)
 	}
 }
 
 // inStore returns the attachments that were in the store and have not been taken back, in order.
-func (l *ledger) inStore() []cni.Attachment {
+func (l *ledger) inStore() []entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var seen []cni.Attachment
+	seen := []entry{}
 	for a, one := range l.lives {
 		if one.seen {
-			seen = append(seen, a)
+			seen = append(seen, entry{Attachment: a, Addresses: slices.Clone(one.addresses)})
 		}
 	}
-	slices.SortFunc(seen, func(a, b cni.Attachment) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortFunc(seen, func(a, b entry) int { return strings.Compare(a.String(), b.String()) })
 	return seen
 }
 
@@ -243,12 +256,12 @@ func (l *ledger) release(a cni.Attachment, do func(addresses []netip.Addr) (bool
 	}
 	defer func() { one.turn <- struct{}{} }()
 	l.mu.Lock()
-	due := one.due(l.now())
+	due, addresses := one.due(l.now()), slices.Clone(one.addresses)
 	l.mu.Unlock()
 	if !due {
 		return nil
 	}
-	done, err := do(one.addresses)
+	done, err := do(addresses)
 	if done && err == nil {
 		l.mu.Lock()
 		delete(l.lives, who(a))

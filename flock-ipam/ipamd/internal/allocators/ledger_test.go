@@ -136,7 +136,7 @@ func TestNeverCame(t *testing.T) {
 // TestListed: what only the allocator knows of may be that of an ADD which an earlier ipamd answered.
 func TestListed(t *testing.T) {
 	j := newJournal(t)
-	j.listed(one("a"))
+	j.listed(one("a"), given)
 	j.look(0)
 	j.look(time.Minute)
 	j.took(0, "within two minutes")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"os"
 	"reflect"
 	"slices"
@@ -23,12 +24,19 @@ type roster struct {
 	path string
 
 	mu    sync.Mutex
-	known map[string][]cni.Attachment
+	known map[string][]entry
+}
+
+// entry is an attachment that was in the store.
+type entry struct {
+	cni.Attachment
+	// Addresses are what the allocator gave to it: where the kernel routes to one of them, it is there still.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
 }
 
 // openRoster reads the file, which need not be there. With an error the roster is empty, and of use.
 func openRoster(path string) (*roster, error) {
-	r := &roster{path: path, known: map[string][]cni.Attachment{}}
+	r := &roster{path: path, known: map[string][]entry{}}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
@@ -37,7 +45,7 @@ func openRoster(path string) (*roster, error) {
 		err = json.Unmarshal(raw, &r.known)
 	}
 	if err != nil {
-		r.known = map[string][]cni.Attachment{}
+		r.known = map[string][]entry{}
 		return r, fmt.Errorf("read which allocators have given something: %s: %w", path, err)
 	}
 	return r, nil
@@ -51,31 +59,31 @@ func (r *roster) names() []string {
 }
 
 // of returns the extension's attachments.
-func (r *roster) of(name string) []cni.Attachment {
+func (r *roster) of(name string) []entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.known[name]
 }
 
 // set notes an extension's attachments.
-func (r *roster) set(name string, seen []cni.Attachment) error {
-	return r.change(func(known map[string][]cni.Attachment) { known[name] = append([]cni.Attachment{}, seen...) })
+func (r *roster) set(name string, seen []entry) error {
+	return r.change(func(known map[string][]entry) { known[name] = seen })
 }
 
 // keep leaves the extensions of these names.
 func (r *roster) keep(names []string) error {
-	return r.change(func(known map[string][]cni.Attachment) {
-		maps.DeleteFunc(known, func(name string, _ []cni.Attachment) bool { return !slices.Contains(names, name) })
+	return r.change(func(known map[string][]entry) {
+		maps.DeleteFunc(known, func(name string, _ []entry) bool { return !slices.Contains(names, name) })
 		for _, name := range names {
 			if known[name] == nil {
-				known[name] = []cni.Attachment{}
+				known[name] = []entry{}
 			}
 		}
 	})
 }
 
 // change changes the file and then what is known.
-func (r *roster) change(do func(map[string][]cni.Attachment)) error {
+func (r *roster) change(do func(map[string][]entry)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := maps.Clone(r.known)
