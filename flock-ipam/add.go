@@ -76,6 +76,7 @@ type order struct {
 	plan    allocate.Plan
 	node    nodefile.Node
 	planErr error // counts only for an attachment that has nothing yet
+	passed  error // why extensions were passed over, nil for none
 	begun   time.Time
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -42,6 +41,9 @@ func (o order) fill(ctx context.Context) (grant, error) {
 		if err != nil && asked {
 			o.abandon()
 		}
+		if errors.Is(err, allocate.ErrExhausted) && o.passed != nil {
+			err = fmt.Errorf("%w; %w", err, o.passed)
+		}
 		return g, err
 	}
 }
@@ -52,18 +54,24 @@ func (o *order) ask(ctx context.Context, need allocate.Need) error {
 	addr, err := lookup.Allocate(ctx, o.Conf.Socket, lookup.Want{
 		Attachment: o.Attachment, Pod: o.Pod, Pool: need.Pool, Within: need.Within,
 	})
-	if errors.Is(err, lookup.ErrExhausted) {
-		addr, err = netip.Addr{}, nil
-	}
-	if err != nil {
+	switch {
+	case err == nil, errors.Is(err, lookup.ErrExhausted):
+	case need.Behind && !errors.Is(err, lookup.ErrWrong):
+		// Had the pools before it an address, nobody would have asked: the pod is refused for want of that.
+		o.passed = errors.Join(o.passed, because(need, err))
+	default:
 		return needed(need, err)
 	}
 	o.plan = o.plan.Answered(need, addr, begun)
 	return nil
 }
 
+func because(need allocate.Need, err error) error {
+	return fmt.Errorf("allocate from pool %s (allocator %s): %w", need.Pool, need.Allocator, err)
+}
+
 func needed(need allocate.Need, err error) error {
-	err = fmt.Errorf("allocate from pool %s (allocator %s): %w", need.Pool, need.Allocator, err)
+	err = because(need, err)
 	switch {
 	case errors.Is(err, lookup.ErrRefused):
 		return cni.Wrap(cni.CodeAllocatorRefused, err)
@@ -80,20 +88,15 @@ func (o order) abandon() {
 	_ = lookup.Abandon(ctx, o.Conf.Socket, o.Attachment)
 }
 
-// anyUp returns an error if a family's only pools have allocators of which none can be asked.
-func anyUp(ctx context.Context, socket string, plan allocate.Plan) error {
+// askUp returns what is wrong with the allocators that pods in general need, by name.
+func askUp(ctx context.Context, socket string, plan allocate.Plan) map[string]error {
 	ctx, cancel := context.WithTimeout(ctx, upWait)
 	defer cancel()
-	for _, names := range plan.Extensions() {
-		var down []error
-		for _, name := range names {
-			if err := lookup.Up(ctx, socket, name); err != nil {
-				down = append(down, fmt.Errorf("allocate by allocator %s: %w", name, err))
-			}
-		}
-		if len(down) == len(names) {
-			return errors.Join(down...)
+	down := map[string]error{}
+	for _, name := range plan.Extensions() {
+		if err := lookup.Up(ctx, socket, name); err != nil {
+			down[name] = fmt.Errorf("allocate by allocator %s: %w", name, err)
 		}
 	}
-	return nil
+	return down
 }

@@ -107,14 +107,12 @@ func status(ctx context.Context, req *cni.StatusRequest[config.Config]) error {
 	plan, err := allocate.NewPlan(allocate.Wish{
 		Node: node, Delegated: req.Conf.Delegated(), Gateway: req.Conf.Form == config.Subnet,
 	})
-	if err == nil {
-		err = anyUp(ctx, req.Conf.Socket, plan)
-	}
 	if err != nil {
 		return unavailable(err)
 	}
+	down := askUp(ctx, req.Conf.Socket, plan)
 	return unavailable(openStore(req.Conf).View(func(tx *store.Tx) error {
-		return allocate.New(node.CoolDown).Try(tx, plan)
+		return allocate.New(node.CoolDown).Try(tx, plan, down)
 	}))
 }
 

@@ -351,3 +351,20 @@ func TestStatusWithoutAllocator(t *testing.T) {
 	s.eventually("STATUS is well", func() error { _, err := s.call("STATUS", ""); return err })
 	s.end(syscall.SIGTERM)
 }
+
+// TestAllocatorBehind: pods come to a pool behind ordinary ones when those have nothing left, so that an allocator which
+// does not serve them there, or is away, leaves them as exhausted as they were.
+func TestAllocatorBehind(t *testing.T) {
+	s := newSite(t, "refuses")
+	s.pools(`{name: own4, cidr: 10.0.0.0/30}`, `{name: by-refuses, cidr: 10.9.1.0/29, allocator: refuses}`)
+	s.begin()
+	s.gives("10.0.0.2", "a")
+	s.del("a")
+	s.gives("10.0.0.2", "b") // though it cools
+	const exhausted = "pool own4, pool by-refuses (allocator refuses): exhausted"
+	s.refuses(101, "ADD", "c", nil, exhausted, "does not serve the pod")
+	s.refuses(111, "ADD", "c", []string{"cidr4=10.9.1.0/29"}, "does not serve the pod")
+	s.refuses(50, "STATUS", "", nil, "pool own4: exhausted")
+	s.end(syscall.SIGTERM)
+	s.refuses(101, "ADD", "c", nil, exhausted, "ask ipamd at "+s.socket)
+}

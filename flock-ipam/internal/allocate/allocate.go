@@ -59,14 +59,34 @@ func (a Allocator) Allocate(tx *store.Tx, plan Plan, alloc store.Allocation) (st
 	return alloc, a.prune(tx)
 }
 
-// Try returns the error that [Allocator.Allocate] would return, and changes nothing. Where it is for an extension to say,
-// there is none.
-func (a Allocator) Try(tx *store.Tx, plan Plan) error {
-	_, err := a.pick(tx, plan)
-	if need := (*NeedError)(nil); errors.As(err, &need) {
-		return nil
+// Try tells why a pod that asks for nothing in particular would get no address, and changes nothing. It goes by the
+// errors of the extensions that are down: one that is up, and that no ordinary pool of its family stands before, has
+// addresses; the others pods come to for want of anything else, and they need not serve every pod.
+func (a Allocator) Try(tx *store.Tx, plan Plan, down map[string]error) error {
+	s := a.search(tx, plan)
+	for _, f := range plan.families {
+		if err := s.try(f, down); err != nil {
+			return err
+		}
 	}
-	return err
+	return plan.checkTaken(tx)
+}
+
+func (s search) try(f family, down map[string]error) error {
+	var away []error
+	for _, in := range f.first() {
+		if down[in.Allocator] == nil {
+			return nil
+		}
+		away = append(away, down[in.Allocator])
+	}
+	if f.sources = ordinary(f.sources); f.sources == nil {
+		return errors.Join(away...)
+	}
+	if _, err := s.pick(f); err != nil {
+		return errors.Join(append(away, err)...)
+	}
+	return nil
 }
 
 // prune forgets what is cold by any network's cool-down, as far as that can be known here.
@@ -81,8 +101,12 @@ type picked struct {
 	cursor netip.Prefix
 }
 
+func (a Allocator) search(tx *store.Tx, plan Plan) search {
+	return search{tx: tx, now: a.SinceBoot(), coolDown: a.CoolDown, random: a.Random, answers: plan.answers}
+}
+
 func (a Allocator) pick(tx *store.Tx, plan Plan) ([]picked, error) {
-	s := search{tx: tx, now: a.SinceBoot(), coolDown: a.CoolDown, random: a.Random, answers: plan.answers}
+	s := a.search(tx, plan)
 	var picks []picked
 	for _, f := range plan.families {
 		if f.fixed != nil {
@@ -102,25 +126,31 @@ func (a Allocator) pick(tx *store.Tx, plan Plan) ([]picked, error) {
 
 // pick returns an address of the first source that has a cold one, or else the one released longest ago.
 func (s search) pick(f family) (picked, error) {
-	for _, in := range f.sources {
-		from := s.cold
-		if in.External() {
-			from = s.answered
-		}
-		addr, ok, err := from(in)
+	for i, in := range f.sources {
+		p, ok, err := s.from(in, ordinary(f.sources[:i]))
 		if err != nil || ok {
-			return in.picked(addr), err
+			return p, err
 		}
 	}
-	addr, ok, err := s.coolest(f.sources)
-	if err != nil {
-		return picked{}, err
+	p, ok, err := s.coolest(ordinary(f.sources))
+	if err == nil && !ok {
+		err = fmt.Errorf("allocate %s from %s: %w", f.Family, list(f.sources), ErrExhausted)
 	}
-	if !ok {
-		return picked{}, fmt.Errorf("allocate %s from %s: %w", f.Family, list(f.sources), ErrExhausted)
+	return p, err
+}
+
+// from returns an address of a source. An extension need not serve every pod: so it is asked when the ordinary sources
+// before it have nothing at all, not even what is cooling.
+func (s search) from(in source, before []source) (picked, bool, error) {
+	if !in.External() {
+		addr, ok, err := s.cold(in)
+		return in.picked(addr), ok, err
 	}
-	i := slices.IndexFunc(f.sources, func(in source) bool { return in.part.Contains(addr) })
-	return f.sources[i].picked(addr), nil
+	if p, ok, err := s.coolest(before); err != nil || ok {
+		return p, ok, err
+	}
+	addr, ok, err := s.answered(in, len(before) > 0)
+	return in.picked(addr), ok, err
 }
 
 // picked notes where a sequential source goes on.

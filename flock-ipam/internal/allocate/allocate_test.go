@@ -273,7 +273,7 @@ func TestTry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return b.store.View(func(tx *store.Tx) error { return b.allocator().Try(tx, plan) })
+		return b.store.View(func(tx *store.Tx) error { return b.allocator().Try(tx, plan, nil) })
 	}
 	if err := try(); err != nil {
 		t.Errorf("empty: %v", err)

@@ -20,6 +20,8 @@ const answerLife = 30 * time.Second
 type Need struct {
 	Pool, Allocator string
 	Within          netip.Prefix
+	// Behind: ordinary pools stand before, which have nothing left.
+	Behind bool
 }
 
 // NeedError tells that an allocation cannot go on without an extension's answer. A transaction is no place to wait for it.
@@ -47,30 +49,45 @@ func (p Plan) Answered(n Need, addr netip.Addr, asked time.Duration) Plan {
 	return p
 }
 
-// Extensions returns the names of allocators without any of which the plan is in vain: those of a family that has no
-// other pools.
-func (p Plan) Extensions() [][]string {
-	var all [][]string
+// Extensions returns, in order, the names of the allocators that pods in general need: of the pools that no ordinary one of
+// their family stands before.
+func (p Plan) Extensions() []string {
+	var names []string
 	for _, f := range p.families {
-		var names []string
-		for _, in := range f.sources {
-			if in.External() {
-				names = append(names, in.Allocator)
-			}
-		}
-		if len(names) > 0 && len(names) == len(f.sources) {
-			all = append(all, slices.Compact(names))
+		for _, in := range f.first() {
+			names = append(names, in.Allocator)
 		}
 	}
-	return all
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// first returns the extensions' sources that stand before every ordinary one.
+func (f family) first() []source {
+	if i := slices.IndexFunc(f.sources, isOrdinary); i >= 0 {
+		return f.sources[:i]
+	}
+	return f.sources
+}
+
+func isOrdinary(s source) bool { return !s.External() }
+
+// ordinary returns the sources that are no extension's, nil for none.
+func ordinary(sources []source) (own []source) {
+	for _, s := range sources {
+		if isOrdinary(s) {
+			own = append(own, s)
+		}
+	}
+	return own
 }
 
 // answered returns the address that an extension gave from the source, and false where it has none.
-func (s search) answered(in source) (netip.Addr, bool, error) {
+func (s search) answered(in source, behind bool) (netip.Addr, bool, error) {
 	got, asked := s.answers[in.part]
 	switch {
 	case !asked || s.now-got.asked > answerLife:
-		return netip.Addr{}, false, &NeedError{Need{in.Name, in.Allocator, in.part}}
+		return netip.Addr{}, false, &NeedError{Need{in.Name, in.Allocator, in.part, behind}}
 	case !got.address.IsValid():
 		return netip.Addr{}, false, nil
 	}

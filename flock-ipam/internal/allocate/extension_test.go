@@ -141,25 +141,110 @@ func TestExhaustedExtensionLeavesTheRest(t *testing.T) {
 	}
 }
 
-func TestExtensions(t *testing.T) {
-	for pools, want := range map[string][][]string{
-		foreign: nil,
-		`[{"cidr": "10.0.0.0/24", "allocator": "a"}, {"cidr": "10.1.0.0/24", "allocator": "b"}, "2001:db8::/64"]`: {{"a", "b"}},
-		`[{"cidr": "10.0.0.0/24", "allocator": "a"}, {"cidr": "2001:db8::/64", "allocator": "a"}]`:                {{"a"}, {"a"}},
-		`[{"cidr": "10.0.0.0/24", "allocator": "random"}]`:                                                        nil,
+// TestCoolingBeforeAnExtension: what cools in the pools before an extension's is given before the extension is asked.
+func TestCoolingBeforeAnExtension(t *testing.T) {
+	b := newBench(t, `["10.0.0.0/30", {"name": "shared", "cidr": "10.1.0.0/24", "allocator": "sticky"}, "10.0.1.0/29"]`)
+	b.get("10.0.0.2", "a")
+	b.del("a")
+	b.get("10.0.0.2", "b")
+	b.get("ask allocator sticky for an address of pool shared", "c")
+	if _, err := b.say("10.1.0.7", 0, "c"); err != nil {
+		t.Error(err)
+	}
+	if got, err := b.say("", 0, "d"); sprint(got) != "[10.0.1.2]" || err != nil {
+		t.Errorf("behind an extension that has none: %v, %v", got, err)
+	}
+}
+
+// TestBehind: who asks an extension is told whether a pod came to it for want of anything else.
+func TestBehind(t *testing.T) {
+	for pools, want := range map[string]bool{
+		`["10.0.0.0/30", {"cidr": "10.1.0.0/24", "allocator": "a"}]`:                                            true,
+		`[{"cidr": "10.1.0.0/24", "allocator": "a"}, "10.0.0.0/30"]`:                                            false,
+		`["2001:db8::/64", {"cidr": "10.1.0.0/24", "allocator": "a"}]`:                                          false,
+		`[{"cidr": "10.1.0.0/24", "allocator": "a"}, {"cidr": "10.2.0.0/24", "allocator": "b"}, "10.0.0.0/30"]`: false,
 	} {
 		b := newBench(t, pools)
-		plan, err := NewPlan(Wish{Node: b.node})
-		if err != nil {
-			t.Fatal(err)
+		if pools[1] == '"' {
+			_, _ = b.add("first")
 		}
-		if diff := cmp.Diff(want, plan.Extensions()); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", pools, diff)
-		}
-		if err := b.store.View(func(tx *store.Tx) error { return b.allocator().Try(tx, plan) }); err != nil {
-			t.Errorf("%s: %v", pools, err)
+		_, err := b.add("x")
+		need := (*NeedError)(nil)
+		if !errors.As(err, &need) || need.Behind != want {
+			t.Errorf("%s: %v, %+v", pools, err, need)
 		}
 	}
+}
+
+// TestExtensionBehindAnother: nothing of the first one's is given, though it cools, and the next has the last word as well.
+func TestExtensionBehindAnother(t *testing.T) {
+	b := newBench(t, `[{"cidr": "10.1.0.0/24", "allocator": "a"}, {"cidr": "10.2.0.0/24", "allocator": "b"}]`)
+	if _, err := b.say("10.1.0.7", 0, "x"); err != nil {
+		t.Fatal(err)
+	}
+	b.del("x")
+	got, err := b.say("", 0, "y")
+	if need := (*NeedError)(nil); !errors.As(err, &need) || need.Allocator != "b" || need.Behind {
+		t.Errorf("%v, %v, %+v", got, err, need)
+	}
+}
+
+func TestExtensions(t *testing.T) {
+	for pools, want := range map[string][]string{
+		foreign: {"sticky"},
+		`[{"cidr": "10.0.0.0/24", "allocator": "a"}, {"cidr": "10.1.0.0/24", "allocator": "b"}, "2001:db8::/64"]`: {"a", "b"},
+		`[{"cidr": "10.0.0.0/24", "allocator": "a"}, {"cidr": "2001:db8::/64", "allocator": "a"}]`:                {"a"},
+		`["10.0.0.0/24", {"cidr": "10.1.0.0/24", "allocator": "b"}]`:                                              nil,
+		`[{"cidr": "10.0.0.0/24", "allocator": "random"}]`:                                                        nil,
+	} {
+		if diff := cmp.Diff(want, newBench(t, pools).plan().Extensions()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", pools, diff)
+		}
+	}
+}
+
+// TestTryWithExtensions: what pods in general get is no more than an extension that stands first gives, while it is up, and
+// what the ordinary pools have.
+func TestTryWithExtensions(t *testing.T) {
+	down := map[string]error{"away": errors.New("away is not up")}
+	for _, test := range []struct{ pools, full, cooling string }{
+		{`["10.0.0.0/30"]`, "allocate IPv4 from pool 10.0.0.0/30: exhausted", ""},
+		{`["10.0.0.0/30", {"cidr": "10.1.0.0/24", "allocator": "sticky"}]`, "allocate IPv4 from pool 10.0.0.0/30: exhausted", ""},
+		{`["10.0.0.0/30", {"cidr": "10.1.0.0/24", "allocator": "sticky"}, "10.0.1.0/24"]`, "", ""},
+		{`[{"cidr": "10.1.0.0/24", "allocator": "sticky"}, "10.0.0.0/30"]`, "", ""},
+		{`[{"cidr": "10.1.0.0/24", "allocator": "away"}, "10.0.0.0/30"]`, "away is not up\nallocate IPv4 from pool 10.0.0.0/30: exhausted", ""},
+		{`[{"cidr": "10.1.0.0/24", "allocator": "away"}, {"cidr": "10.2.0.0/24", "allocator": "sticky"}, "10.0.0.0/30"]`, "", ""},
+		{`[{"cidr": "10.1.0.0/24", "allocator": "away"}]`, "away is not up", "away is not up"},
+		{`[{"cidr": "2001:db8::/64", "allocator": "sticky"}, "10.0.0.0/30"]`, "allocate IPv4 from pool 10.0.0.0/30: exhausted", ""},
+	} {
+		b := newBench(t, test.pools)
+		try := func() string {
+			err := b.store.View(func(tx *store.Tx) error { return b.allocator().Try(tx, b.plan(), down) })
+			if err == nil {
+				return ""
+			}
+			return err.Error()
+		}
+		one := store.Allocation{Attachment: attachment("a"), Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.2")}}
+		if err := b.store.Update(func(tx *store.Tx) error { return tx.Put(one) }); err != nil {
+			t.Fatal(err)
+		}
+		full := try()
+		b.del("a")
+		if diff := cmp.Diff([]string{test.full, test.cooling}, []string{full, try()}); diff != "" {
+			t.Errorf("%s, full and then cooling (-want +got):\n%s", test.pools, diff)
+		}
+	}
+}
+
+// plan is what a pod gets that asks for nothing.
+func (b *bench) plan() Plan {
+	b.t.Helper()
+	plan, err := NewPlan(Wish{Node: b.node})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return plan
 }
 
 // TestDefaultIPAlgo: what the node asks for wherever it can be had leaves an extension its own way.

@@ -110,17 +110,20 @@ func (s source) next(from netip.Addr) (netip.Addr, bool) {
 	return addr, ok && s.part.Contains(addr)
 }
 
-// coolest returns the address of the sources that was released longest ago, and false when none was.
-func (s search) coolest(sources []source) (addr netip.Addr, ok bool, err error) {
+// coolest returns the address of ordinary sources that was released longest ago, and false when none was.
+func (s search) coolest(sources []source) (p picked, ok bool, err error) {
+	if len(sources) == 0 {
+		return picked{}, false, nil
+	}
 	err = s.tx.Released(func(released netip.Addr, _ time.Duration) bool {
 		for _, in := range sources {
-			if !in.External() && in.part.Contains(released) && !in.SetAside(released) {
-				addr, ok = released, true
+			if in.part.Contains(released) && !in.SetAside(released) {
+				p, ok = in.picked(released), true
 			}
 		}
 		return !ok
 	})
-	return addr, ok && err == nil, err
+	return p, ok && err == nil, err
 }
 
 // randomIn returns a random address of a prefix.

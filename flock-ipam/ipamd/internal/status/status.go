@@ -87,17 +87,20 @@ func (v View) down() string {
 	return strings.Join(pools, "; ")
 }
 
-// full names the families that have pools and nothing to give.
+// full names the families that have pools and nothing to give. A pool of an extension that stands behind an ordinary one
+// does not count: the extension need not serve every pod that comes to it for want of anything else.
 func (v View) full() string {
 	var families []string
 	for _, family := range []pool.Family{pool.IPv6, pool.IPv4} {
 		var names []string
-		room := false
+		room, ordinary := false, false
 		for _, p := range v.Usage.Pools {
-			if p.Family() == family {
-				names = append(names, p.Name)
-				room = room || !p.Full()
+			if p.Family() != family || p.External() && ordinary {
+				continue
 			}
+			ordinary = ordinary || !p.External()
+			names = append(names, p.Name)
+			room = room || !p.Full()
 		}
 		if len(names) > 0 && !room {
 			families = append(families, fmt.Sprintf("no %s address is left in %s", family, strings.Join(names, ", ")))

@@ -69,6 +69,11 @@ Ready=False NoPools: PoolsReady: spec.pools is empty: add a pool`},
 			want: "PoolsReady=True PoolsServing: 1 pool in service"},
 		{name: "full", bgp: true, view: View{Usage: usage.Usage{Pools: []usage.Pool{pools[0], used("a", "10.0.0.0/30", 1, 0, 0), used("b", "10.0.1.0/30", 1, 0, 0)}}},
 			want: "PoolsReady=False PoolsExhausted: no IPv4 address is left in a, b: add a pool, enlarge one, or remove pods from the node"},
+		{name: "full before an allocator's", bgp: true, view: View{Usage: usage.Usage{Pools: []usage.Pool{
+			extended("sticky6", "2001:db8::/64", "sticky"), used("v6", "2001:db8:1::/126", 1, 0, 0), used("v4", "10.0.0.0/30", 1, 0, 0), extended("sticky4", "10.0.1.0/30", "sticky")}}},
+			want: "PoolsReady=False PoolsExhausted: no IPv4 address is left in v4: add a pool, enlarge one, or remove pods from the node"},
+		{name: "cooling before an allocator's", bgp: true, view: View{Usage: usage.Usage{Pools: []usage.Pool{used("v4", "10.0.0.0/30", 0, 1, 0), extended("sticky4", "10.0.1.0/30", "sticky")}}},
+			want: "PoolsReady=True PoolsServing: 2 pools in service"},
 		{name: "allocator down", bgp: true, view: View{
 			Usage:          usage.Usage{Pools: []usage.Pool{used("own", "10.0.0.0/30", 0, 0, 1), extended("shared", "10.0.1.0/30", "sticky"), extended("well", "10.0.2.0/30", "slices")}},
 			AllocatorsDown: map[string]error{"sticky": errors.New("it is not up: it ended")}},
