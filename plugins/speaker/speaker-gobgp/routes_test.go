@@ -220,3 +220,13 @@ func TestNoTransit(t *testing.T) {
 		"default proto bgp metric 32 nexthop via fd00:1::1 dev up1 weight 1 nexthop via fd00:2::1 dev up2 weight 1")
 	s.wantRoutes(s.routers[1].Netns, "2001:db8:1::/64 via fd00:2::2 dev node proto bird metric 32")
 }
+
+// TestUnreachableNextHop: routes whose next hop is on none of the node's links are not installed, and the log says so.
+func TestUnreachableNextHop(t *testing.T) {
+	s := newSite(t, 1)
+	s.start(s.config(tor6(1)), strings.Replace(router6, "export all", "export filter { bgp_next_hop = fd00:9::1; accept; }", 1))
+	s.eventually("the log tells of the next hop", func() error {
+		return s.logged("next hop fd00:9::1 of what fd00:1::1 announces")
+	})
+	s.wantRoutes(s.node)
+}

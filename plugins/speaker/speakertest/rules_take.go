@@ -139,6 +139,20 @@ func ipv4OverIPv6(w *world) {
 	w.wantLearned(w.node, default6, "default via inet6 fd00:1::1 dev up1")
 }
 
+func ipv4LinkLocal(w *world) {
+	r := w.routers[0]
+	w.ip("addr add 169.254.77.2/30 dev up1")
+	_, err := r.Run(w.ctx, "ip", "addr", "add", "169.254.77.1/30", "dev", "node")
+	w.must(err)
+	r.start(`
+protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }
+protocol bgp node4 { SESSION neighbor 169.254.77.2 as 64512; ipv4 { import all; export all; }; }
+`)
+	w.run(w.config(tor("tor1-v4", "169.254.77.1")))
+	w.wantLearned(r.Netns, pool4+" via 169.254.77.2 dev node")
+	w.wantLearned(w.node, "default via 169.254.77.1 dev up1")
+}
+
 // unnumbered: BIRD has to be told the node's address, so that the router advertisement is looked at by itself.
 func unnumbered(w *world) {
 	r := w.routers[0]

@@ -92,6 +92,7 @@ var rules = []Rule{
 	{"md5", "a session with the peer's password comes up", 1, md5},
 	{"md5-wrong", "a session with another password does not", 1, md5Wrong},
 	{"ipv4-over-ipv6", "an IPv6 session carries IPv4 with IPv6 next hops, both ways", 1, ipv4OverIPv6},
+	{"ipv4-link-local", "a peer in 169.254.0.0/16 is one on a link like any other, and needs no Interface", 1, ipv4LinkLocal},
 	{"unnumbered", "an unnumbered peer is whoever opens a session from the link, and finds the node by router advertisements", 1, unnumbered},
 	{"multihop", "a peer that is not on a link is reached by the kernel's routes, and so are its next hops", 1, multihop},
 	{"attributes", "communities, large communities, local preference and MED are on what is announced", 1, attributes},

@@ -134,11 +134,12 @@ func faults() map[string]fault {
 				p.Password = speaker.NewPassword(password)
 			}
 		}),
-		"ipv4-over-ipv6": each(func(p *speaker.Peer) { p.IPv4 = false }),
-		"unnumbered":     each(func(p *speaker.Peer) { p.Interface = "pod" }),
-		"multihop":       each(func(p *speaker.Peer) { p.Multihop = 0 }),
-		"attributes":     each(func(p *speaker.Peer) { p.MED = &med }),
-		"same-config":    sometimes(func(c *speaker.Config) { c.Peers = nil }),
+		"ipv4-over-ipv6":  each(func(p *speaker.Peer) { p.IPv4 = false }),
+		"ipv4-link-local": each(func(p *speaker.Peer) { p.ImportAccept = nil }),
+		"unnumbered":      each(func(p *speaker.Peer) { p.Interface = "pod" }),
+		"multihop":        each(func(p *speaker.Peer) { p.Multihop = 0 }),
+		"attributes":      each(func(p *speaker.Peer) { p.MED = &med }),
+		"same-config":     sometimes(func(c *speaker.Config) { c.Peers = nil }),
 		"other-peer": {config: func(c *speaker.Config) {
 			c.Peers[0].HoldTime += time.Duration(len(c.Peers)) * time.Second
 		}},

@@ -74,6 +74,7 @@ func TestPath(t *testing.T) {
 		{"both next hops", linkLocal, announcement(t, "fd00::1", asPath(64500)), func(p *rib.Path) {
 			p.Session, p.LinkLocal = "fe80::1%eth0", addr("fe80::1")
 		}},
+		{"IPv4 link-local", external, announcement(t, "169.254.77.1", asPath(64500)), func(p *rib.Path) { p.NextHop = addr("169.254.77.1") }},
 		{"link-local beside none", linkLocal, announcement(t, "::", asPath(64500)), func(p *rib.Path) {
 			p.Session, p.NextHop, p.LinkLocal = "fe80::1%eth0", netip.Addr{}, addr("fe80::1")
 		}},

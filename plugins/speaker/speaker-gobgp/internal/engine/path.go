@@ -40,9 +40,9 @@ func (e *Engine) path(n Neighbor, in *apiutil.Path) (rib.Path, bool) {
 // of it: it is the router's own, as it is the next hop for all that it announces on the link.
 func setLinkLocal(p *rib.Path, router netip.Addr) {
 	switch {
-	case p.NextHop.IsLinkLocalUnicast():
+	case p.NextHop.Is6() && p.NextHop.IsLinkLocalUnicast():
 		p.NextHop, p.LinkLocal = netip.Addr{}, p.NextHop
-	case router.IsLinkLocalUnicast():
+	case router.Is6() && router.IsLinkLocalUnicast():
 		p.LinkLocal = router.WithZone("")
 	}
 	if p.NextHop.IsUnspecified() {

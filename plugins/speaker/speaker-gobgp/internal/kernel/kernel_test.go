@@ -154,6 +154,7 @@ func TestWays(t *testing.T) {
 	f := openFIB(t, n)
 	for _, route := range []string{
 		"-6 route add 2001:db8::/32 via fd00::1 dev eth0 metric 100", "-6 route add 2001:db8::/32 via fd00:1::1 dev eth1 metric 50",
+		"addr add 169.254.77.2/30 dev eth1",
 		"-6 route add 2001:db8:1::/48 dev pod", "-6 route add unreachable 2001:db8:2::/48",
 		"-6 route add 2001:db8:9::/48 via fd00::1 dev eth0 proto bgp metric 32", "-6 route add 2001:db9::7 dev pod proto 72",
 	} {
@@ -167,6 +168,8 @@ func TestWays(t *testing.T) {
 		{"fe80::1", "eth1", "fe80::1 eth1", ""},
 		{"fe80::1", "eth9", "", ""},
 		{"10.0.1.1", "", "10.0.1.1 eth1", "10.0.1.1 eth1"},
+		{"169.254.77.1", "", "169.254.77.1 eth1", "169.254.77.1 eth1"},
+		{"169.254.77.1", "eth0", "", "169.254.77.1 eth1"},
 		{"2001:db8::1", "", "", "fd00:1::1 eth1"},
 		{"2001:db8:1::1", "", "", "2001:db8:1::1 pod"},
 		{"2001:db8:9::1", "", "", "fd00:1::1 eth1"},

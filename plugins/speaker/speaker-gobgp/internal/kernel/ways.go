@@ -64,7 +64,7 @@ func (w *Ways) add(a netlink.Addr) {
 	}
 	addr, ok := netip.AddrFromSlice(at.IP)
 	bits, _ := at.Mask.Size()
-	if addr = addr.Unmap(); ok && !addr.IsLinkLocalUnicast() {
+	if addr = addr.Unmap(); ok && !needsLink(addr) {
 		w.onLink = append(w.onLink, way{to: netip.PrefixFrom(addr, bits).Masked(), hop: Hop{Link: a.LinkIndex}})
 	}
 }
@@ -90,7 +90,7 @@ func (w *Ways) read(h *netlink.Handle) error {
 // Direct returns the way to a router on a link of the node's, if there is one: to its address in a link's prefix, or, by
 // its link-local address, on the link of that name.
 func (w *Ways) Direct(router netip.Addr, link string) (Hop, bool) {
-	if router.IsLinkLocalUnicast() {
+	if needsLink(router) {
 		index, ok := w.links[link]
 		return Hop{router.WithZone(""), index}, ok
 	}
@@ -103,7 +103,7 @@ func (w *Ways) Direct(router netip.Addr, link string) (Hop, bool) {
 
 // Far returns the first hop on the way to a router that need not be on a link, if there is one that BGP has not brought.
 func (w *Ways) Far(router netip.Addr) (Hop, bool) {
-	if router.IsLinkLocalUnicast() {
+	if needsLink(router) {
 		return Hop{}, false
 	}
 	if hop, ok := w.Direct(router, ""); ok {
@@ -115,6 +115,9 @@ func (w *Ways) Far(router netip.Addr) (Hop, bool) {
 	}
 	return found.hop, ok
 }
+
+// needsLink tells whether an address says nothing without its link. One in 169.254.0.0/16 does, by its link's prefix.
+func needsLink(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() }
 
 // longest returns the way of the longest prefix, and of those the one of the least metric.
 func longest(ways []way, to netip.Addr) (best way, ok bool) {

@@ -4,6 +4,9 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -71,7 +74,8 @@ func (n *Node) installOnce(ctx context.Context, fib *kernel.FIB) error {
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	return fib.Apply(n.routesFor(paths, sessions, ways))
+	routes, err := n.routesFor(paths, sessions, ways)
+	return errors.Join(err, fib.Apply(routes))
 }
 
 // holding tells whether the kernel's routes are to stay as they are: the speaker has restarted, and some peer, or router
@@ -128,19 +132,23 @@ func (n *Node) take(e *engine.Engine, rules rib.Rules, sessions []engine.Session
 }
 
 // routesFor returns the routes to install: for each prefix that the node does not announce itself, by the best of the paths
-// whose next hop it can reach.
-func (n *Node) routesFor(paths []rib.Path, sessions []engine.Session, ways *kernel.Ways) map[netip.Prefix][]kernel.Hop {
+// whose next hop it can reach. The error tells of those that it cannot.
+func (n *Node) routesFor(paths []rib.Path, sessions []engine.Session, ways *kernel.Ways) (map[netip.Prefix][]kernel.Hop, error) {
 	of := map[string]engine.Session{}
 	for _, s := range sessions {
 		of[s.Name()] = s
 	}
 	hops := map[rib.Path]kernel.Hop{}
 	reachable := map[netip.Prefix][]rib.Path{}
+	var lost []rib.Path
 	for _, p := range paths {
-		if hop, ok := hopOf(p, of[p.Session], ways); ok {
-			hops[p] = hop
-			reachable[p.Prefix] = append(reachable[p.Prefix], p)
+		hop, ok := hopOf(p, of[p.Session], ways)
+		if !ok {
+			lost = append(lost, p)
+			continue
 		}
+		hops[p] = hop
+		reachable[p.Prefix] = append(reachable[p.Prefix], p)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -154,7 +162,27 @@ func (n *Node) routesFor(paths []rib.Path, sessions []engine.Session, ways *kern
 		}
 		routes[prefix] = kernel.Sorted(routes[prefix])
 	}
-	return routes
+	return routes, unreachable(lost)
+}
+
+// unreachable tells of each session the first of the next hops that cannot be reached: what it says stays the same while
+// prefixes come and go.
+func unreachable(lost []rib.Path) error {
+	first := map[string]netip.Addr{}
+	for _, p := range lost {
+		hop := p.NextHop
+		if !hop.IsValid() {
+			hop = p.LinkLocal
+		}
+		if before, there := first[p.Session]; !there || hop.Less(before) {
+			first[p.Session] = hop
+		}
+	}
+	var errs []error
+	for _, session := range slices.Sorted(maps.Keys(first)) {
+		errs = append(errs, fmt.Errorf("reach next hop %s of what %s announces: no link that is up leads there", first[session], session))
+	}
+	return errors.Join(errs...)
 }
 
 // hopOf returns where packets by the path go: to the next hop on a link, else to its link-local address on the session's,

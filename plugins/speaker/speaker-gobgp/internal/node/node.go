@@ -195,7 +195,7 @@ func (n *Node) neighbors() []engine.Neighbor {
 	for _, p := range n.config.Peers {
 		if !p.Unnumbered() {
 			addr := p.Address
-			if addr.IsLinkLocalUnicast() {
+			if addr.Is6() && addr.IsLinkLocalUnicast() {
 				addr = addr.WithZone(p.Interface)
 			}
 			list = append(list, engine.Neighbor{Peer: p, Address: addr, Restarting: n.restarting})

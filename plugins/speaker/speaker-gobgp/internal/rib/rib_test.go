@@ -26,6 +26,7 @@ var config = speaker.Config{
 	Peers: []speaker.Peer{
 		{Name: "far", Address: netip.MustParseAddr("2001:db8:ffff::1"), Multihop: 3},
 		{Name: "tor", Address: netip.MustParseAddr("fd00:1::1")},
+		{Name: "tor4", Address: netip.MustParseAddr("169.254.77.1")},
 	},
 }
 
@@ -63,6 +64,8 @@ func TestTakes(t *testing.T) {
 		{all, "fd00:1::1/128", false}, // the router's own
 		{all, "10.0.0.0/8", false},
 		{all, "10.1.0.0/16", true},
+		{all, "169.254.0.0/16", false}, // a peer's link
+		{all, "169.254.78.0/24", true},
 		{all, "127.0.0.0/8", true}, // no link
 		{all, "2001:db8:ffff::1/128", true},
 		{some, "::/0", true},

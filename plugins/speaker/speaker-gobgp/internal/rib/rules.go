@@ -21,12 +21,12 @@ type Rules struct {
 func NewRules(c speaker.Config) Rules {
 	r := Rules{summaries: c.Summaries, exportAccept: c.ExportAccept}
 	for _, a := range c.Own {
-		if !a.IsLinkLocalUnicast() && !a.IsLoopback() {
+		if !isLinkLocal6(a) && !a.IsLoopback() {
 			r.links = append(r.links, a)
 		}
 	}
 	for _, p := range c.Peers {
-		if p.Multihop == 0 && p.Address.IsValid() && !p.Address.IsLinkLocalUnicast() {
+		if p.Multihop == 0 && p.Address.IsValid() && !isLinkLocal6(p.Address) {
 			r.links = append(r.links, p.Address)
 		}
 	}
@@ -52,6 +52,8 @@ func (r Rules) Takes(peer speaker.Peer, p netip.Prefix) bool {
 		return m.Prefix.Contains(p.Addr()) && p.Bits() >= m.Prefix.Bits() && p.Bits() <= max(m.MaxLength, m.Prefix.Bits())
 	})
 }
+
+func isLinkLocal6(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() }
 
 func contains(in []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(in, func(p netip.Prefix) bool { return p.Contains(a) })
