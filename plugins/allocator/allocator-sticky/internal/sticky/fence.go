@@ -105,7 +105,8 @@ func (a *Allocator) mayRun(ctx context.Context, o *v1alpha1.StickyAddress) (stri
 	case outOfService(node):
 		return "", nil
 	case ready(node):
-		return h.Node + " is ready and has not ended the pod yet", nil
+		return fmt.Sprintf("%s is ready and has not ended the pod yet: if the pod is gone, see that ipamd and allocator-sticky run on "+
+			"%[1]s; else see there why it does not end", h.Node), nil
 	}
 	return fmt.Sprintf("%s is not ready and may still run it: free once the node is back and has ended it, or was rebooted; "+
 		"if the machine is off, kubectl taint node %[1]s %[2]s=nodeshutdown:NoExecute", h.Node, corev1.TaintNodeOutOfService), nil

@@ -65,7 +65,7 @@ func TestUnreachableNodeKeepsTheAddress(t *testing.T) {
 	f.MakeNode(t, f.old.name)
 	f.waits("ready and has not ended the pod yet") // its kubelet has not said which boot it is
 	f.patchNode(f.old.name, "status", map[string]any{"status": map[string]any{"nodeInfo": map[string]any{"bootID": *f.old.boot.Load()}}})
-	f.waits("ready and has not ended the pod yet")
+	f.waits("ready and has not ended the pod yet: if the pod is gone, see that ipamd and allocator-sticky run on "+f.old.name, "; else see there why it does not end")
 
 	// Back again, its ipamd releases what it has no pod for.
 	f.old.end(f.first.Attachment)
