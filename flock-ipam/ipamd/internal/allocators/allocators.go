@@ -42,6 +42,8 @@ type Allocators struct {
 	Describe func(context.Context, cni.Pod) (allocator.Pod, error)
 	// Routed tells whether the kernel has a route to this one address.
 	Routed func(netip.Addr) (bool, error)
+	// CoolDown is how long what a pod had is left alone where its namespace does not go.
+	CoolDown func() time.Duration
 	// Launch returns what runs the extension of a name, and calls the function when its state has changed.
 	Launch func(name string, changed func()) Extension
 	// Roster is the file that says which extensions may have given something, and to whom: they are run until they have

@@ -24,6 +24,12 @@ import (
 // patience bounds a call that nobody waits for.
 const patience = 5 * time.Second
 
+// poll is how soon it is looked again at a namespace that is to go.
+const poll = 250 * time.Millisecond
+
+// routeStage is the stage whose claims are the host's routes.
+const routeStage = "flock-route"
+
 // keeper runs one extension, and takes back with it what is not needed any more.
 type keeper struct {
 	*Allocators
@@ -31,6 +37,7 @@ type keeper struct {
 	extension Extension
 	ledger    *ledger
 	trigger   task.Trigger
+	later     *time.Timer // fires the trigger
 	cancel    context.CancelFunc
 	ended     chan struct{}
 
@@ -41,6 +48,7 @@ type keeper struct {
 func newKeeper(a *Allocators, name string) *keeper {
 	k := &keeper{Allocators: a, name: name, ledger: newLedger(a.SinceBoot), trigger: task.NewTrigger(), ended: make(chan struct{})}
 	k.ledger.recall(a.roster.of(name))
+	k.later = time.AfterFunc(time.Hour, k.trigger.Fire)
 	return k
 }
 
@@ -48,6 +56,7 @@ func (k *keeper) area() string { return allocator.Kind + " " + k.name }
 
 func (k *keeper) run(ctx context.Context) {
 	defer close(k.ended)
+	defer k.later.Stop()
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { k.extension.Run(ctx) })
@@ -112,9 +121,9 @@ func (k *keeper) comparedSince(then time.Time) bool {
 }
 
 // observe reads from the store who has which of the allocator's addresses.
-func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment][]netip.Addr, error) {
+func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment]record, error) {
 	outstanding := k.ledger.outstanding()
-	v := view{from: k.SinceBoot(), has: map[cni.Attachment][]netip.Addr{}, released: map[netip.Addr]time.Duration{}}
+	v := view{from: k.SinceBoot(), has: map[cni.Attachment]record{}, released: map[netip.Addr]time.Duration{}}
 	err := k.Store.View(func(tx *store.Tx) error {
 		if tx.Missing() && len(k.ledger.inStore()) > 0 {
 			return errors.New("the store is missing, and nobody knows what became of its attachments before the next ADD begins it again")
@@ -128,10 +137,22 @@ func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment][]netip.Addr, er
 				v.released[addr] = h.Released
 			}
 		}
-		return tx.All(func(alloc store.Allocation) error {
-			v.has[who(alloc.Attachment)] = append(v.has[who(alloc.Attachment)], k.ofPools(alloc.Addresses, pools)...)
+		err := tx.All(func(alloc store.Allocation) error {
+			r := v.has[who(alloc.Attachment)]
+			r.addresses = append(r.addresses, k.ofPools(alloc.Addresses, pools)...)
+			if alloc.State == store.Committed {
+				r.netns = alloc.Netns
+			}
+			v.has[who(alloc.Attachment)] = r
 			return nil
 		})
+		return errors.Join(err, store.Notes(tx, routeStage, func(a cni.Attachment, _ any) error {
+			if r, has := v.has[who(a)]; has {
+				r.claimed = true
+				v.has[who(a)] = r
+			}
+			return nil
+		}))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read what is in use: %w", err)
@@ -155,7 +176,7 @@ func (k *keeper) note() error { return k.roster.set(k.name, k.ledger.inStore()) 
 
 // compare has the extension list what it has given on the node: what the store has not is to be taken back when
 // that is certain, and what only the store has may be given to somebody else.
-func (k *keeper) compare(ctx context.Context, client allocator.Allocator, has map[cni.Attachment][]netip.Addr) error {
+func (k *keeper) compare(ctx context.Context, client allocator.Allocator, has map[cni.Attachment]record) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	all, err := client.List(ctx, k.Node)
@@ -174,8 +195,8 @@ func (k *keeper) compare(ctx context.Context, client allocator.Allocator, has ma
 		k.Allocators.trigger.Fire() // it may not be needed any more
 	}
 	var unknown []string
-	for a, addrs := range has {
-		for _, addr := range addrs {
+	for a, r := range has {
+		for _, addr := range r.addresses {
 			if !listed[addr] {
 				unknown = append(unknown, fmt.Sprintf("%s (container %.12s)", addr, a.ContainerID))
 			}
@@ -191,17 +212,21 @@ func (k *keeper) compare(ctx context.Context, client allocator.Allocator, has ma
 
 // release takes back what the attachment has, unless the store has it again, or the kernel routes to it still.
 func (k *keeper) release(ctx context.Context, client allocator.Allocator, a cni.Attachment) error {
-	return k.ledger.release(a, func(addresses []netip.Addr) (bool, error) {
-		used, err := k.used(a, addresses)
+	return k.ledger.release(a, func(l left) (bool, error) {
+		used, err := k.used(a, l.addresses)
 		if used || err != nil {
 			return false, err
+		}
+		if k.lingers(l) {
+			k.later.Reset(poll)
+			return false, nil
 		}
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		if err := client.Release(ctx, k.attachment(a)); err != nil {
 			return false, fmt.Errorf("release what container %.12s had: %w", a.ContainerID, err)
 		}
-		k.Log.Info("released with its allocator", "allocator", k.name, "container", a.ContainerID, "ifName", a.IfName, "addresses", addresses)
+		k.Log.Info("released with its allocator", "allocator", k.name, "container", a.ContainerID, "ifName", a.IfName, "addresses", l.addresses)
 		return true, nil
 	})
 }
@@ -227,6 +252,16 @@ func (k *keeper) used(a cni.Attachment, addresses []netip.Addr) (used bool, err 
 		used, err = used || routed, errors.Join(err, lookErr)
 	}
 	return used, err
+}
+
+// lingers tells whether an attachment that nothing is known to route to may have its link still: a delegated main
+// plugin removes it after the DEL of flock-ipam.
+func (k *keeper) lingers(l left) bool {
+	if l.netns == "" || k.SinceBoot()-l.since >= k.CoolDown() {
+		return false
+	}
+	alive, err := store.Allocation{Netns: l.netns}.NetnsAlive()
+	return alive || err != nil
 }
 
 // own returns the attachment as the node calls it.

@@ -42,6 +42,10 @@ type life struct {
 	seen, abandoned bool
 	// addresses are all that it is known to have had of the allocator: by the store, by what it was told, or by the allocator.
 	addresses []netip.Addr
+	// claimed: flock-route had the kernel route to it.
+	claimed bool
+	// netns is the namespace's path where no route of the host's tells whether it uses its addresses still.
+	netns string
 	// missing: the last looks at the store did not find it, the first of them at since.
 	missing bool
 	since   time.Duration
@@ -134,10 +138,20 @@ func (l *ledger) listed(a cni.Attachment, addr netip.Addr) {
 type view struct {
 	// from is a time since boot before that.
 	from time.Duration
-	// has is what each attachment had: the addresses of the allocator's pools, which may be none.
-	has map[cni.Attachment][]netip.Addr
+	// has is what each attachment had.
+	has map[cni.Attachment]record
 	// released is when those of [ledger.outstanding] that nobody had were released, if ever.
 	released map[netip.Addr]time.Duration
+}
+
+// record is what a view tells of an attachment.
+type record struct {
+	// addresses are those of the allocator's pools, which may be none.
+	addresses []netip.Addr
+	// netns is its namespace's path, once it was committed.
+	netns string
+	// claimed: flock-route has a claim for it.
+	claimed bool
 }
 
 // outstanding returns the addresses that ADDs were told and that were not in the store yet.
@@ -154,8 +168,8 @@ func (l *ledger) outstanding() (all []netip.Addr) {
 func (l *ledger) observe(v view) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for a, addresses := range v.has {
-		if len(addresses) > 0 {
+	for a, r := range v.has {
+		if len(r.addresses) > 0 {
 			l.of(a)
 		}
 	}
@@ -163,8 +177,8 @@ func (l *ledger) observe(v view) {
 		if one.answered >= v.from && one.answered > 0 {
 			continue // it is of a time before the answer, and tells nothing
 		}
-		if addresses, held := v.has[a]; held {
-			one.hold(addresses, v.from)
+		if r, held := v.has[a]; held {
+			one.hold(r, v.from)
 		} else {
 			one.miss(v)
 		}
@@ -172,8 +186,13 @@ func (l *ledger) observe(v view) {
 }
 
 // hold notes that the store has the attachment.
-func (one *life) hold(addresses []netip.Addr, from time.Duration) {
-	one.had(addresses...)
+func (one *life) hold(r record, from time.Duration) {
+	one.had(r.addresses...)
+	if one.claimed = one.claimed || r.claimed; one.claimed {
+		one.netns = ""
+	} else {
+		one.netns = r.netns
+	}
 	one.seen, one.missing, one.given = true, false, nil
 	if from-one.answered >= onItsWay {
 		clear(one.told)
@@ -199,6 +218,7 @@ func (l *ledger) recall(seen []entry) {
 		one := l.of(e.Attachment)
 		one.seen = true
 		one.had(e.Addresses...)
+		one.netns = e.Netns
 	}
 }
 
@@ -209,7 +229,7 @@ func (l *ledger) inStore() []entry {
 	seen := []entry{}
 	for a, one := range l.lives {
 		if one.seen {
-			seen = append(seen, entry{Attachment: a, Addresses: slices.Clone(one.addresses)})
+			seen = append(seen, entry{Attachment: a, Addresses: slices.Clone(one.addresses), Netns: one.netns})
 		}
 	}
 	slices.SortFunc(seen, func(a, b entry) int { return strings.Compare(a.String(), b.String()) })
@@ -240,9 +260,16 @@ func (one *life) due(now time.Duration) bool {
 	return alone && (one.seen || one.abandoned) || now-max(one.since, one.answered) >= onItsWay
 }
 
+// left is by what the kernel may show that an attachment is there still, which has been missing since then.
+type left struct {
+	addresses []netip.Addr
+	netns     string
+	since     time.Duration
+}
+
 // release takes back what the attachment has, if it is still due and nobody is asking for it now. The function
 // returns whether it was done.
-func (l *ledger) release(a cni.Attachment, do func(addresses []netip.Addr) (bool, error)) error {
+func (l *ledger) release(a cni.Attachment, do func(left) (bool, error)) error {
 	l.mu.Lock()
 	one := l.lives[who(a)]
 	l.mu.Unlock()
@@ -256,12 +283,12 @@ func (l *ledger) release(a cni.Attachment, do func(addresses []netip.Addr) (bool
 	}
 	defer func() { one.turn <- struct{}{} }()
 	l.mu.Lock()
-	due, addresses := one.due(l.now()), slices.Clone(one.addresses)
+	due, rest := one.due(l.now()), left{slices.Clone(one.addresses), one.netns, one.since}
 	l.mu.Unlock()
 	if !due {
 		return nil
 	}
-	done, err := do(addresses)
+	done, err := do(rest)
 	if done && err == nil {
 		l.mu.Lock()
 		delete(l.lives, who(a))

@@ -18,7 +18,7 @@ type journal struct {
 	*ledger
 	t     *testing.T
 	clock time.Duration
-	store map[cni.Attachment][]netip.Addr
+	store map[cni.Attachment]record
 	// released is when the address was.
 	released map[netip.Addr]time.Duration
 	// taken are the attachments that were taken back.
@@ -26,7 +26,7 @@ type journal struct {
 }
 
 func newJournal(t *testing.T) *journal {
-	j := &journal{t: t, clock: time.Hour, store: map[cni.Attachment][]netip.Addr{}, released: map[netip.Addr]time.Duration{}}
+	j := &journal{t: t, clock: time.Hour, store: map[cni.Attachment]record{}, released: map[netip.Addr]time.Duration{}}
 	j.ledger = newLedger(func() time.Duration { return j.clock })
 	return j
 }
@@ -47,7 +47,7 @@ func (j *journal) answer(id string) {
 }
 
 // put has the store hold the attachment.
-func (j *journal) put(id string) { j.store[who(one(id))] = []netip.Addr{given} }
+func (j *journal) put(id string) { j.store[who(one(id))] = record{addresses: []netip.Addr{given}} }
 
 // del is a DEL.
 func (j *journal) del(id string) {
@@ -67,7 +67,7 @@ func (j *journal) look(after time.Duration) {
 	j.clock += after
 	j.observe(j.view())
 	for _, a := range j.due() {
-		err := j.release(a, func([]netip.Addr) (bool, error) { j.taken = append(j.taken, a.ContainerID); return true, nil })
+		err := j.release(a, func(left) (bool, error) { j.taken = append(j.taken, a.ContainerID); return true, nil })
 		if err != nil {
 			j.t.Error(err)
 		}
@@ -188,7 +188,7 @@ func TestAddAfterDel(t *testing.T) {
 	j.put("a")
 	j.look(onItsWay)
 	read := j.clock // of the store, before the DEL and the next ADD's answer
-	before := map[cni.Attachment][]netip.Addr{who(one("a")): nil}
+	before := map[cni.Attachment]record{who(one("a")): {}}
 	j.del("a")
 	j.answer("a")
 	j.observe(view{read, before, nil})
@@ -209,7 +209,7 @@ func TestAddWhileTakingBack(t *testing.T) {
 		j.clock++
 		j.observe(j.view())
 		answered := make(chan bool)
-		err := j.release(one("a"), func([]netip.Addr) (bool, error) {
+		err := j.release(one("a"), func(left) (bool, error) {
 			go func() { j.answer("a"); close(answered) }()
 			synctest.Wait()
 			select {
@@ -242,7 +242,7 @@ func TestAddBeforeTakingBack(t *testing.T) {
 	j.observe(j.view())
 	due := j.due()
 	j.answer("a")
-	if err := j.release(due[0], func([]netip.Addr) (bool, error) { t.Error("it is taken back"); return true, nil }); err != nil {
+	if err := j.release(due[0], func(left) (bool, error) { t.Error("it is taken back"); return true, nil }); err != nil {
 		t.Error(err)
 	}
 }
@@ -285,7 +285,7 @@ func TestFailedReleaseIsRepeated(t *testing.T) {
 	j.clock++
 	j.observe(j.view())
 	for _, failure := range []error{errors.New("away"), nil} {
-		if err := j.release(one("a"), func([]netip.Addr) (bool, error) { return false, failure }); err != failure {
+		if err := j.release(one("a"), func(left) (bool, error) { return false, failure }); err != failure {
 			t.Errorf("got %v, want %v", err, failure)
 		}
 	}
@@ -299,7 +299,7 @@ func TestFailedReleaseIsRepeated(t *testing.T) {
 // TestOthersAreLeftAlone: an attachment without an address of the allocator's is none of its business.
 func TestOthersAreLeftAlone(t *testing.T) {
 	j := newJournal(t)
-	j.store[who(one("a"))] = nil
+	j.store[who(one("a"))] = record{}
 	j.look(time.Millisecond)
 	j.del("a")
 	j.look(time.Hour)

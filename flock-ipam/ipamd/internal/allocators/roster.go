@@ -32,6 +32,8 @@ type entry struct {
 	cni.Attachment
 	// Addresses are what the allocator gave to it: where the kernel routes to one of them, it is there still.
 	Addresses []netip.Addr `json:"addresses,omitempty"`
+	// Netns is where it is, if no route of the host's tells.
+	Netns string `json:"netns,omitempty"`
 }
 
 // openRoster reads the file, which need not be there. With an error the roster is empty, and of use.

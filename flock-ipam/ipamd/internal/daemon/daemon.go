@@ -133,6 +133,9 @@ func (d *daemon) tasks(ctx context.Context) (tasks []task.Task, stop func(), err
 	default:
 		more, err = d.nodeTasks(ctx)
 	}
+	if err == nil {
+		d.allocators.CoolDown = d.coolDown
+	}
 	return append(append(tasks, task.Func("reconcile", d.reconcile)), more...), stop, err
 }
 
@@ -183,6 +186,14 @@ func (d *daemon) node() (nodefile.Node, error) {
 		return nodefile.Spec{}.Parse()
 	}
 	return node, err
+}
+
+// coolDown returns the usual one where node.json tells none.
+func (d *daemon) coolDown() time.Duration {
+	if node, err := d.node(); err == nil {
+		return node.CoolDown
+	}
+	return nodefile.DefaultCoolDown
 }
 
 func (d *daemon) pools() ([]pool.Pool, error) {
