@@ -221,6 +221,29 @@ func TestNoTransit(t *testing.T) {
 	s.wantRoutes(s.routers[1].Netns, "2001:db8:1::/64 via fd00:2::2 dev node proto bird metric 32")
 }
 
+// TestCableOut: with a link's carrier goes the way over it, and no other, long before the hold time has passed.
+func TestCableOut(t *testing.T) {
+	s := newSite(t, 2)
+	s.start(s.config(tor6(1), tor4(1), tor6(2), tor4(2)), router46, router46)
+	both6 := "default proto bgp metric 32 nexthop via fd00:1::1 dev up1 weight 1 nexthop via fd00:2::1 dev up2 weight 1"
+	both4 := "default proto bgp metric 32 nexthop via 10.0.1.1 dev up1 weight 1 nexthop via 10.0.2.1 dev up2 weight 1"
+	s.wantRoutes(s.node, both6, both4)
+	start := time.Now()
+	s.routers[1].ip("link set node down")
+	s.wantRoutes(s.node, default6, default4)
+	s.routers[0].ip("link set node down")
+	s.wantRoutes(s.node)
+	s.wantEstablished(0)
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it took the speaker %s", took)
+	}
+	for i, r := range s.routers {
+		r.ip("link set node up")
+		r.ip(fmt.Sprintf("-6 addr replace fd00:%d::1/64 dev node nodad", i+1))
+	}
+	s.wantRoutes(s.node, both6, both4)
+}
+
 // TestUnreachableNextHop: routes whose next hop is on none of the node's links are not installed, and the log says so.
 func TestUnreachableNextHop(t *testing.T) {
 	s := newSite(t, 1)

@@ -205,6 +205,14 @@ func (e *Engine) sendAgain(addr netip.Addr) error {
 	return nil
 }
 
+// Reset ends the session, for what is said to be the reason, and has it begin again.
+func (e *Engine) Reset(ctx context.Context, n Neighbor, reason string) error {
+	if err := e.bgp.ResetPeer(ctx, &api.ResetPeerRequest{Address: n.Name(), Communication: reason}); err != nil {
+		return fmt.Errorf("end the session with %s: %w", n.Name(), err)
+	}
+	return nil
+}
+
 // Announce announces the prefix, or no more. Doing so twice does nothing.
 func (e *Engine) Announce(p netip.Prefix, announce bool) error {
 	e.mu.Lock()

@@ -193,6 +193,39 @@ func TestWays(t *testing.T) {
 	}
 }
 
+// TestWaysWithoutCarrier: a link whose cable is out leads nowhere, and another one with the same prefix is found.
+func TestWaysWithoutCarrier(t *testing.T) {
+	n := newNetns(t)
+	f := openFIB(t, n)
+	ip(t, n, "-6 route add 2001:db8::/32 via fd00::1 dev eth0 metric 50")
+	ip(t, n, "-6 route add 2001:db8::/32 nexthop via fd00::1 dev eth0 nexthop via fd00:1::1 dev eth1")
+	ip(t, n, "addr add fd00::3/64 dev eth1 nodad")
+	ip(t, n, "link set eth0p down")
+	w, err := f.Ways(true)
+	must(t, err)
+	eth1, up := w.links["eth1"]
+	if _, down := w.links["eth0"]; !up || down {
+		t.Errorf("the links are %v", w.links)
+	}
+	if _, ok := w.Direct(addr("10.0.0.1"), ""); ok {
+		t.Error("10.0.0.1 is reached over a link without carrier")
+	}
+	for router, cut := range map[string]bool{"10.0.0.1": true, "fd00::1": false, "10.0.1.1": false, "10.9.9.9": false} {
+		if w.Cut(addr(router), "") != cut {
+			t.Errorf("Cut(%s) = %t", router, !cut)
+		}
+	}
+	if !w.Cut(addr("fe80::1"), "eth0") || w.Cut(addr("fe80::1"), "eth1") {
+		t.Error("a link-local address is not cut off with its link")
+	}
+	if hop, ok := w.Direct(addr("fd00::1"), ""); !ok || hop.Link != eth1 {
+		t.Errorf("fd00::1 is on link %d, %t, want %d", hop.Link, ok, eth1)
+	}
+	if hop, ok := w.Far(addr("2001:db8::1")); !ok || hop != (Hop{addr("fd00:1::1"), eth1}) {
+		t.Errorf("2001:db8::1 is behind %v, %t", hop, ok)
+	}
+}
+
 // follow follows the kernel. By the channel comes what it tells of the announcement table, its neighbour, and links that go.
 func follow(t *testing.T, n *lab.Netns) (*Announced, <-chan []syscall.NetlinkMessage) {
 	t.Helper()

@@ -4,8 +4,8 @@ package kernel
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -18,6 +18,8 @@ type Ways struct {
 	links  map[string]int
 	onLink []way
 	routes []way
+	// cut are those over links that are down or without carrier.
+	cut *Ways
 }
 
 // way leads to a prefix: directly on a link, or by a gateway.
@@ -27,7 +29,11 @@ type way struct {
 	metric int
 }
 
-// Ways reads the links that are up and their prefixes, and, where next hops of multihop peers are to be resolved, the
+// carrier is what the flags of a link have that can be sent over, as with BIRD: of one whose cable is out the kernel keeps
+// addresses and routes.
+const carrier = unix.IFF_UP | unix.IFF_LOWER_UP
+
+// Ways reads the links that have a carrier and their prefixes, and, where next hops of multihop peers are to be resolved, the
 // main table's routes by others than the speaker.
 func (f *FIB) Ways(routes bool) (*Ways, error) {
 	links, err := rtnl.Dump(f.handle.LinkList)
@@ -38,20 +44,22 @@ func (f *FIB) Ways(routes bool) (*Ways, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the addresses: %w", err)
 	}
-	w := &Ways{links: map[string]int{}}
-	up := map[int]bool{}
+	w := &Ways{links: map[string]int{}, cut: &Ways{links: map[string]int{}}}
+	of := map[int]*Ways{}
 	for _, l := range links {
-		if l.Attrs().Flags&net.FlagUp != 0 {
-			w.links[l.Attrs().Name], up[l.Attrs().Index] = l.Attrs().Index, true
+		at := l.Attrs()
+		if of[at.Index] = w; at.RawFlags&carrier != carrier {
+			of[at.Index] = w.cut
 		}
+		of[at.Index].links[at.Name] = at.Index
 	}
 	for _, a := range addrs {
-		if up[a.LinkIndex] {
-			w.add(a)
+		if ways := of[a.LinkIndex]; ways != nil {
+			ways.add(a)
 		}
 	}
 	if routes {
-		err = w.read(f.handle)
+		err = w.read(f.handle, func(h Hop) bool { return of[h.Link] == w })
 	}
 	return w, err
 }
@@ -69,7 +77,8 @@ func (w *Ways) add(a netlink.Addr) {
 	}
 }
 
-func (w *Ways) read(h *netlink.Handle) error {
+// read takes the main table's routes in, each by any of the hops that can be used.
+func (w *Ways) read(h *netlink.Handle, usable func(Hop) bool) error {
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
 		routes, err := rtnl.Dump(func() ([]netlink.Route, error) {
 			return h.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
@@ -78,9 +87,11 @@ func (w *Ways) read(h *netlink.Handle) error {
 			return fmt.Errorf("list the main table: %w", err)
 		}
 		for _, r := range routes {
-			if r.Protocol != Proto && r.Protocol != rtnl.Proto && r.Type == unix.RTN_UNICAST {
-				hop := hops(r)[0] // any will do
-				w.routes = append(w.routes, way{destination(r, family), hop, r.Priority})
+			if r.Protocol == Proto || r.Protocol == rtnl.Proto || r.Type != unix.RTN_UNICAST {
+				continue
+			}
+			if all := hops(r); slices.ContainsFunc(all, usable) {
+				w.routes = append(w.routes, way{destination(r, family), all[slices.IndexFunc(all, usable)], r.Priority})
 			}
 		}
 	}
@@ -99,6 +110,13 @@ func (w *Ways) Direct(router netip.Addr, link string) (Hop, bool) {
 		return Hop{}, false
 	}
 	return Hop{router, found.hop.Link}, ok
+}
+
+// Cut tells whether the router is on a link of the node's that is down or without carrier, and on no other.
+func (w *Ways) Cut(router netip.Addr, link string) bool {
+	_, reached := w.Direct(router, link)
+	_, cut := w.cut.Direct(router, link)
+	return cut && !reached
 }
 
 // Far returns the first hop on the way to a router that need not be on a link, if there is one that BGP has not brought.

@@ -70,12 +70,13 @@ func (n *Node) installOnce(ctx context.Context, fib *kernel.FIB) error {
 	if err != nil {
 		return err
 	}
+	ended := n.endCut(ctx, e, sessions, ways)
 	paths, err := n.take(e, rules, sessions)
 	if err != nil || ctx.Err() != nil {
-		return err
+		return errors.Join(ended, err)
 	}
 	routes, err := n.routesFor(paths, sessions, ways)
-	return errors.Join(err, fib.Apply(routes))
+	return errors.Join(ended, err, fib.Apply(routes))
 }
 
 // holding tells whether the kernel's routes are to stay as they are: the speaker has restarted, and some peer, or router
@@ -96,6 +97,19 @@ func (n *Node) holding(peers []speaker.Peer, sessions []engine.Session) bool {
 	}
 	n.holdUntil, n.restarting = time.Time{}, false
 	return false
+}
+
+// endCut ends the sessions with routers on links without carrier, as BIRD does, rather than after the hold time: nothing
+// but a new session tells what the router has, and of the node, when the link is back.
+func (n *Node) endCut(ctx context.Context, e *engine.Engine, sessions []engine.Session, ways *kernel.Ways) error {
+	var errs []error
+	for _, s := range sessions {
+		if s.State == speaker.Established && s.Peer.Multihop == 0 && ways.Cut(s.Address.WithZone(""), s.Peer.Interface) {
+			n.log.Warn("the link has no carrier: the session ends", "peer", s.Peer.Name, "router", s.Address)
+			errs = append(errs, e.Reset(ctx, s.Neighbor, "no carrier"))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // take returns what is taken from each session.
