@@ -154,7 +154,7 @@ func TestWays(t *testing.T) {
 	f := openFIB(t, n)
 	for _, route := range []string{
 		"-6 route add 2001:db8::/32 via fd00::1 dev eth0 metric 100", "-6 route add 2001:db8::/32 via fd00:1::1 dev eth1 metric 50",
-		"addr add 169.254.77.2/30 dev eth1",
+		"addr add 169.254.77.2/30 dev eth1", "addr add fd00:2::2/64 dev eth0 nodad", "addr add fd00:2::3/64 dev eth1 nodad",
 		"-6 route add 2001:db8:1::/48 dev pod", "-6 route add unreachable 2001:db8:2::/48",
 		"-6 route add 2001:db8:9::/48 via fd00::1 dev eth0 proto bgp metric 32", "-6 route add 2001:db9::7 dev pod proto 72",
 	} {
@@ -165,6 +165,9 @@ func TestWays(t *testing.T) {
 	for _, test := range []struct{ to, link, direct, far string }{
 		{"fd00::1", "", "fd00::1 eth0", "fd00::1 eth0"},
 		{"fd00::1", "eth1", "", "fd00::1 eth0"},
+		{"fd00:2::1", "eth0", "fd00:2::1 eth0", "fd00:2::1 eth0"}, // both links have the prefix
+		{"fd00:2::1", "eth1", "fd00:2::1 eth1", "fd00:2::1 eth0"},
+		{"fd00:2::1", "pod", "", "fd00:2::1 eth0"},
 		{"fe80::1", "eth1", "fe80::1 eth1", ""},
 		{"fe80::1", "eth9", "", ""},
 		{"10.0.1.1", "", "10.0.1.1 eth1", "10.0.1.1 eth1"},

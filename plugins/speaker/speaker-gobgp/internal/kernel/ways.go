@@ -98,17 +98,18 @@ func (w *Ways) read(h *netlink.Handle, usable func(Hop) bool) error {
 	return nil
 }
 
-// Direct returns the way to a router on a link of the node's, if there is one: to its address in a link's prefix, or, by
-// its link-local address, on the link of that name.
+// Direct returns the way to a router on a link of the node's, if there is one: to its address in a prefix of the link of
+// that name, of any where the name is empty, or to its link-local address on the link.
 func (w *Ways) Direct(router netip.Addr, link string) (Hop, bool) {
 	if needsLink(router) {
 		index, ok := w.links[link]
 		return Hop{router.WithZone(""), index}, ok
 	}
-	found, ok := longest(w.onLink, router)
-	if link != "" && found.hop.Link != w.links[link] {
-		return Hop{}, false
+	ways := w.onLink
+	if link != "" {
+		ways = slices.DeleteFunc(slices.Clone(ways), func(on way) bool { return on.hop.Link != w.links[link] })
 	}
+	found, ok := longest(ways, router)
 	return Hop{router, found.hop.Link}, ok
 }
 
