@@ -66,7 +66,18 @@ func TestTakes(t *testing.T) {
 		{all, "10.1.0.0/16", true},
 		{all, "169.254.0.0/16", false}, // a peer's link
 		{all, "169.254.78.0/24", true},
-		{all, "127.0.0.0/8", true}, // no link
+		{all, "127.0.0.0/8", false}, // for no link
+		{all, "127.1.2.3/32", false},
+		{all, "128.0.0.0/8", true},
+		{all, "224.0.0.0/4", false},
+		{all, "239.1.0.0/16", false},
+		{all, "::1/128", false},
+		{all, "::/1", true},
+		{all, "fe80::/10", false},
+		{all, "fe80:1::/32", false},
+		{all, "fec0::/10", true},
+		{all, "ff00::/8", false},
+		{all, "ff05::/16", false},
 		{all, "2001:db8:ffff::1/128", true},
 		{some, "::/0", true},
 		{some, "2001:db8::/32", true},

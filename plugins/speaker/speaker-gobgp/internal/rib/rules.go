@@ -42,9 +42,12 @@ func (r Rules) Exports(p netip.Prefix) bool {
 	return p.IsSingleIP() && contains(r.exportAccept, p.Addr())
 }
 
-// Takes tells whether a prefix is taken from the peer: one that it may send and that holds neither an address of the
-// node's links nor a peer's on them, the default route apart.
+// Takes tells whether a prefix is taken from the peer: one of addresses that are routed, that the peer may send, and that
+// holds neither an address of the node's links nor a peer's on them, the default route apart.
 func (r Rules) Takes(peer speaker.Peer, p netip.Prefix) bool {
+	if a := p.Addr(); a.IsLoopback() || a.IsMulticast() || isLinkLocal6(a) {
+		return false
+	}
 	if p.Bits() > 0 && slices.ContainsFunc(r.links, p.Contains) {
 		return false
 	}
