@@ -52,11 +52,11 @@ func (o order) fill(ctx context.Context) (grant, error) {
 func (o *order) ask(ctx context.Context, need allocate.Need) error {
 	begun := store.SinceBoot()
 	addr, err := lookup.Allocate(ctx, o.Conf.Socket, lookup.Want{
-		Attachment: o.Attachment, Pod: o.Pod, Pool: need.Pool, Within: need.Within,
+		Attachment: o.Attachment, StateDir: o.Conf.StateDir, Pod: o.Pod, Pool: need.Pool, Within: need.Within,
 	})
 	switch {
 	case err == nil, errors.Is(err, lookup.ErrExhausted):
-	case need.Behind && !errors.Is(err, lookup.ErrWrong):
+	case need.Behind && !errors.Is(err, lookup.ErrWrong) && !errors.Is(err, lookup.ErrOtherStore):
 		// Had the pools before it an address, nobody would have asked: the pod is refused for want of that.
 		o.passed = errors.Join(o.passed, because(need, err))
 	default:
@@ -77,6 +77,8 @@ func needed(need allocate.Need, err error) error {
 		return cni.Wrap(cni.CodeAllocatorRefused, err)
 	case errors.Is(err, lookup.ErrWrong):
 		return cni.Wrap(cni.CodeAllocatorWrong, err)
+	case errors.Is(err, lookup.ErrOtherStore):
+		return cni.Wrap(types.ErrInvalidNetworkConfig, err)
 	}
 	return types.NewError(types.ErrTryAgainLater, err.Error(), "see that ipamd runs on the node, and what its log says of the allocator")
 }

@@ -368,3 +368,30 @@ func TestAllocatorBehind(t *testing.T) {
 	s.end(syscall.SIGTERM)
 	s.refuses(101, "ADD", "c", nil, exhausted, "ask ipamd at "+s.socket)
 }
+
+// TestAllocatorForAnotherStore: an address that is kept where ipamd does not look would be taken back from the pod that has
+// it, so none is given, wherever the pool stands.
+func TestAllocatorForAnotherStore(t *testing.T) {
+	s := newSite(t, "right")
+	s.begin()
+	own := s.db
+	s.db = t.TempDir()
+	texts := []string{"pool by-right (allocator right)", "stateDir " + s.db, own, "set socket to that of the ipamd of this stateDir, or remove stateDir"}
+	s.refuses(7, "ADD", "a", []string{"ipv6=false"}, texts...)
+	s.pools(`{name: own4, cidr: 10.0.0.0/30}`, `{name: by-right, cidr: 10.9.1.0/29, allocator: right}`)
+	s.eventually("the ordinary pool is the first", func() error {
+		got, err := s.add("b")
+		if got != "10.0.0.2" {
+			err = fmt.Errorf("%s, %v", got, err)
+		}
+		return err
+	})
+	s.refuses(7, "ADD", "a", nil, texts...)
+	if got := s.remembers(); len(got) > 0 {
+		t.Errorf("the allocator remembers %v", got)
+	}
+	s.db = own
+	s.gives("10.0.0.2", "c")
+	s.gives("10.9.1.2", "a")
+	s.end(syscall.SIGTERM)
+}

@@ -19,11 +19,15 @@ var (
 	ErrRefused = errors.New("refused")
 	// ErrWrong: the allocator gave an address that no pod may have.
 	ErrWrong = errors.New("wrong")
+	// ErrOtherStore: the daemon does not read the store that the address is for, and would take it back from its pod.
+	ErrOtherStore = errors.New("it is another ipamd's store")
 )
 
 // Want asks for an address of a pool of node.json whose allocator is an extension.
 type Want struct {
 	Attachment cni.Attachment
+	// StateDir is the folder of the store that the address will be put into.
+	StateDir string
 	// Pod is zero where nobody names one.
 	Pod  cni.Pod
 	Pool string
@@ -33,8 +37,8 @@ type Want struct {
 
 // Allocators answers for the extensions.
 type Allocators interface {
-	// Allocate returns an address, or an error that may match [ErrExhausted], [ErrRefused] or [ErrWrong]; any other is
-	// worth another try. It returns when the context ends.
+	// Allocate returns an address, or an error that may match [ErrExhausted], [ErrRefused], [ErrWrong] or [ErrOtherStore]; any
+	// other is worth another try. It returns when the context ends.
 	Allocate(context.Context, Want) (netip.Addr, error)
 	// Abandon takes back what was given to an attachment whose ADD has failed.
 	Abandon(context.Context, cni.Attachment) error
@@ -45,7 +49,7 @@ type Allocators interface {
 // Allocate asks for an address as [Ask] does for annotations.
 func Allocate(ctx context.Context, socket string, want Want) (netip.Addr, error) {
 	line, err := insist(ctx, socket, questionLine{
-		Ask: askAllocate, Pod: want.Pod, Attachment: &want.Attachment, Pool: want.Pool, Within: want.Within,
+		Ask: askAllocate, Pod: want.Pod, Attachment: &want.Attachment, StateDir: want.StateDir, Pool: want.Pool, Within: want.Within,
 	})
 	told := (*toldError)(nil)
 	switch {
@@ -75,11 +79,11 @@ func (s Server) checkAllocators(line questionLine) error {
 	switch {
 	case s.Allocators == nil:
 		return fmt.Errorf("%q is not answered here", line.Ask)
-	case line.Ask == askAllocate && named && line.Pool != "" && line.Within.IsValid():
+	case line.Ask == askAllocate && named && line.StateDir != "" && line.Pool != "" && line.Within.IsValid():
 	case line.Ask == askAbandon && named:
 	case line.Ask == askAllocator && line.Allocator != "":
 	default:
-		return fmt.Errorf("cannot answer %q: want allocate with attachment, pool and within, abandon with attachment, or allocator", line.Ask)
+		return fmt.Errorf("cannot answer %q: want allocate with stateDir, attachment, pool and within, abandon with attachment, or allocator", line.Ask)
 	}
 	return nil
 }
@@ -89,7 +93,7 @@ func (s Server) askAllocators(ctx context.Context, line questionLine) answerLine
 	var err error
 	switch line.Ask {
 	case askAllocate:
-		answer.Address, err = s.Allocators.Allocate(ctx, Want{*line.Attachment, line.Pod, line.Pool, line.Within})
+		answer.Address, err = s.Allocators.Allocate(ctx, Want{*line.Attachment, line.StateDir, line.Pod, line.Pool, line.Within})
 	case askAbandon:
 		err = s.Allocators.Abandon(ctx, *line.Attachment)
 	case askAllocator:

@@ -28,7 +28,7 @@ type shop struct {
 var given = netip.MustParseAddr("fd00::7")
 
 func (s *shop) Allocate(_ context.Context, w Want) (netip.Addr, error) {
-	s.asked = append(s.asked, fmt.Sprintf("allocate %s for %s (%s) of %s in %s", w.Attachment, w.Pod, w.Pod.UID, w.Pool, w.Within))
+	s.asked = append(s.asked, fmt.Sprintf("allocate %s of %s for %s (%s) of %s in %s", w.Attachment, w.StateDir, w.Pod, w.Pod.UID, w.Pool, w.Within))
 	if s.err != nil {
 		return netip.Addr{}, s.err
 	}
@@ -46,7 +46,7 @@ func (s *shop) Up(name string) error {
 }
 
 var want = Want{
-	Attachment: cni.Attachment{Network: "flock", ContainerID: "c1", IfName: "eth0"}, Pod: web,
+	Attachment: cni.Attachment{Network: "flock", ContainerID: "c1", IfName: "eth0"}, Pod: web, StateDir: "/run/flock",
 	Pool: "shared6", Within: netip.MustParsePrefix("fd00::/64"),
 }
 
@@ -67,7 +67,8 @@ func TestAllocatorsAreAsked(t *testing.T) {
 		t.Error(err)
 	}
 	if diff := cmp.Diff([]string{
-		"allocate flock/c1/eth0 for default/web-0 (9f1c) of shared6 in fd00::/64", "allocate flock/c1/eth0 for  () of shared6 in fd00::/64",
+		"allocate flock/c1/eth0 of /run/flock for default/web-0 (9f1c) of shared6 in fd00::/64",
+		"allocate flock/c1/eth0 of /run/flock for  () of shared6 in fd00::/64",
 		"abandon flock/c1/eth0", "up sticky",
 	}, s.asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
@@ -75,7 +76,7 @@ func TestAllocatorsAreAsked(t *testing.T) {
 }
 
 func TestAllocatorsErrors(t *testing.T) {
-	known := []error{ErrExhausted, ErrRefused, ErrWrong}
+	known := []error{ErrExhausted, ErrRefused, ErrWrong, ErrOtherStore}
 	for _, sent := range append([]error{errors.New("allocator sticky: it is not up")}, known...) {
 		t.Run(sent.Error(), func(t *testing.T) {
 			sent := fmt.Errorf("allocator sticky says: %w", sent)
@@ -115,14 +116,15 @@ func TestAllocateFromNobody(t *testing.T) {
 }
 
 func TestAllocatorsWire(t *testing.T) {
-	const bad = `{"error":{"code":"bad-request","message":"cannot answer \"%s\": want allocate with attachment, pool and within, abandon with attachment, or allocator"}}`
+	const bad = `{"error":{"code":"bad-request","message":"cannot answer \"%s\": want allocate with stateDir, attachment, pool and within, abandon with attachment, or allocator"}}`
 	const who = `"attachment":{"network":"flock","containerID":"c1","ifName":"eth0"}`
 	tests := []struct{ name, send, want string }{
-		{"allocate", `{"ask":"allocate","pool":"p","within":"fd00::/64",` + who + `}`, `{"address":"fd00::7"}`},
+		{"allocate", `{"ask":"allocate","stateDir":"/d","pool":"p","within":"fd00::/64",` + who + `}`, `{"address":"fd00::7"}`},
 		{"abandon", `{"ask":"abandon",` + who + `}`, `{}`},
 		{"allocator", `{"ask":"allocator","allocator":"sticky"}`, `{}`},
-		{"no pool", `{"ask":"allocate","within":"fd00::/64",` + who + `}`, fmt.Sprintf(bad, "allocate")},
-		{"no within", `{"ask":"allocate","pool":"p",` + who + `}`, fmt.Sprintf(bad, "allocate")},
+		{"no store", `{"ask":"allocate","pool":"p","within":"fd00::/64",` + who + `}`, fmt.Sprintf(bad, "allocate")},
+		{"no pool", `{"ask":"allocate","stateDir":"/d","within":"fd00::/64",` + who + `}`, fmt.Sprintf(bad, "allocate")},
+		{"no within", `{"ask":"allocate","stateDir":"/d","pool":"p",` + who + `}`, fmt.Sprintf(bad, "allocate")},
 		{"no attachment", `{"ask":"abandon"}`, fmt.Sprintf(bad, "abandon")},
 		{"no interface", `{"ask":"abandon","attachment":{"containerID":"c1"}}`, fmt.Sprintf(bad, "abandon")},
 		{"no allocator", `{"ask":"allocator"}`, fmt.Sprintf(bad, "allocator")},

@@ -21,13 +21,14 @@
 // Other questions say what they ask. For an address of a pool whose allocator is an extension:
 //
 //	-> {"ask":"allocate","namespace":"default","name":"web-0","attachment":{"network":"flock",…},
-//	    "pool":"shared6","within":"fd00::/64","waitMs":9800}
+//	    "stateDir":"/run/flock","pool":"shared6","within":"fd00::/64","waitMs":9800}
 //	<- {"address":"fd00::7"}
 //
-// with the codes "exhausted", the pool has none; "refused", the allocator serves no such pod; "wrong", it gave what
-// no pod may have; "internal", it cannot be asked, or not in time. {"ask":"abandon","attachment":…} gives back what an
-// ADD was given that has failed since, and {"ask":"allocator","allocator":"sticky"} asks whether an allocator is up;
-// the answer is {}.
+// stateDir is the folder of the store that the address will be put into. The codes are "exhausted", the pool has none;
+// "refused", the allocator serves no such pod; "wrong", it gave what no pod may have; "other-store", stateDir is not the
+// daemon's own; "internal", it cannot be asked, or not in time. {"ask":"abandon","attachment":…} gives back what an ADD
+// was given that has failed since, and {"ask":"allocator","allocator":"sticky"} asks whether an allocator is up; the
+// answer is {}.
 // Either side ignores keys that it does not know. A question has at most 8 KiB,
 // an answer 4 MiB. A server that is stopped hangs up without an answer, and the client asks the next one.
 package lookup
@@ -68,6 +69,7 @@ type questionLine struct {
 	WaitMS     int64           `json:"waitMs,omitempty"`
 	Ask        string          `json:"ask,omitempty"`
 	Attachment *cni.Attachment `json:"attachment,omitempty"`
+	StateDir   string          `json:"stateDir,omitempty"`
 	Pool       string          `json:"pool,omitempty"`
 	Within     netip.Prefix    `json:"within,omitzero"`
 	Allocator  string          `json:"allocator,omitempty"`
@@ -101,10 +103,13 @@ const (
 	codeExhausted   = "exhausted"
 	codeRefused     = "refused"
 	codeWrong       = "wrong"
+	codeOtherStore  = "other-store"
 )
 
 // meanings are the codes that are errors of their own on both sides, and whose message says it all.
-var meanings = map[string]error{codeExhausted: ErrExhausted, codeRefused: ErrRefused, codeWrong: ErrWrong}
+var meanings = map[string]error{
+	codeExhausted: ErrExhausted, codeRefused: ErrRefused, codeWrong: ErrWrong, codeOtherStore: ErrOtherStore,
+}
 
 func (e errorLine) err() error {
 	if e.Code == codeWaitExpired {

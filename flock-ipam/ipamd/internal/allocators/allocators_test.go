@@ -145,6 +145,7 @@ func TestChangedPools(t *testing.T) {
 		{Pool: "by-a", Within: netip.MustParsePrefix("10.7.0.0/24")},
 		{Pool: "by-a", Within: netip.MustParsePrefix("fd00::/64")},
 	} {
+		w.StateDir = y.Store.Dir
 		if addr, err := y.Allocate(t.Context(), w); err == nil || !strings.Contains(err.Error(), "find pool "+w.Pool) {
 			t.Errorf("%v: %s, %v", w, addr, err)
 		}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -27,6 +29,9 @@ const again = 50 * time.Millisecond
 // Allocate has the pool's allocator give an address, and looks whether a pod may have it. It waits for an extension
 // that is not up, and for a pod that the API server has not told of, until the context ends.
 func (a *Allocators) Allocate(ctx context.Context, w lookup.Want) (netip.Addr, error) {
+	if err := a.keeps(w.StateDir); err != nil {
+		return netip.Addr{}, err
+	}
 	from, err := a.pool(w)
 	if err != nil {
 		return netip.Addr{}, err
@@ -46,6 +51,20 @@ func (a *Allocators) Allocate(ctx context.Context, w lookup.Want) (netip.Addr, e
 		return netip.Addr{}, err
 	}
 	return addr, nil
+}
+
+// keeps refuses a store that nobody here reads: what is given for it would be taken back from a pod that has it.
+func (a *Allocators) keeps(stateDir string) error {
+	if filepath.Clean(stateDir) == filepath.Clean(a.Store.Dir) {
+		return nil
+	}
+	asked, err := os.Stat(stateDir)
+	own, ownErr := os.Stat(a.Store.Dir)
+	if err == nil && ownErr == nil && os.SameFile(asked, own) {
+		return nil
+	}
+	return fmt.Errorf("allocate for stateDir %s: %w, and this one's is %s: set socket to that of the ipamd of this stateDir, or remove stateDir",
+		stateDir, lookup.ErrOtherStore, a.Store.Dir)
 }
 
 // pool finds the pool of a question in node.json, which may have changed since it was put.

@@ -194,7 +194,7 @@ func (y *yard) ask(id, name string, wait time.Duration) (string, error) {
 		return "", err
 	}
 	i := slices.IndexFunc(pools, func(p pool.Pool) bool { return p.Allocator == name })
-	addr, err := y.Allocate(ctx, lookup.Want{Attachment: one(id), Pool: pools[i].Name, Within: pools[i].Prefix})
+	addr, err := y.Allocate(ctx, lookup.Want{Attachment: one(id), StateDir: y.Store.Dir, Pool: pools[i].Name, Within: pools[i].Prefix})
 	return addr.String(), err
 }
 
