@@ -49,6 +49,8 @@ type Allocators struct {
 	// Roster is the file that says which extensions may have given something, and to whom: they are run until they have
 	// nothing any more.
 	Roster string
+	// Names is a file with the names of these extensions that outlives a reboot.
+	Names string
 	// SinceBoot is the clock.
 	SinceBoot func() time.Duration
 	// Interval is how often everything is compared, whether something has changed or not.
@@ -90,7 +92,7 @@ func (a *Allocators) StoreChanged() {
 // Run runs the extensions that the pools name, and those that have something still, until the context ends.
 func (a *Allocators) Run(ctx context.Context) error {
 	var err error
-	if a.roster, err = openRoster(a.Roster); err != nil {
+	if a.roster, err = openRoster(a.Roster, a.Names); err != nil {
 		a.Log.Error("what was freed meanwhile is taken back late", "problem", err.Error())
 	}
 	var running sync.WaitGroup

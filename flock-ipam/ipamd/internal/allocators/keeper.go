@@ -172,7 +172,7 @@ func (k *keeper) ofPools(addrs []netip.Addr, pools []pool.Pool) (own []netip.Add
 }
 
 // note writes down which attachments were in the store: another ipamd takes back what of them is gone from there.
-func (k *keeper) note() error { return k.roster.set(k.name, k.ledger.inStore()) }
+func (k *keeper) note() error { return k.roster.set(k.name, k.ledger.inStore) }
 
 // compare has the extension list what it has given on the node: what the store has not is to be taken back when
 // that is certain, and what only the store has may be given to somebody else.

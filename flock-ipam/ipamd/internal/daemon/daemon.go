@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,6 +59,9 @@ const (
 	areaNodeConfigs = "watch of NodeConfigs"
 	areaStatus      = "status"
 )
+
+// namesName is the file beside node.json that names the allocators which may have given something.
+const namesName = "allocator-names.json"
 
 const (
 	// rest is how long after a change of the NodeConfig's file nothing is done about another one.
@@ -134,7 +138,7 @@ func (d *daemon) tasks(ctx context.Context) (tasks []task.Task, stop func(), err
 		more, err = d.nodeTasks(ctx)
 	}
 	if err == nil {
-		d.allocators.CoolDown = d.coolDown
+		d.allocators.CoolDown, d.allocators.Names = d.coolDown, filepath.Join(filepath.Dir(d.NodeFile), namesName)
 	}
 	return append(append(tasks, task.Func("reconcile", d.reconcile)), more...), stop, err
 }
