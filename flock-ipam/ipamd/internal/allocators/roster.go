@@ -26,7 +26,7 @@ type roster struct {
 
 	mu    sync.Mutex
 	known map[string][]entry
-	names []string // in the lasting file
+	kept  []string // the names in the lasting file
 }
 
 // entry is an attachment that was in the store.
@@ -42,11 +42,11 @@ type entry struct {
 // of use, and has what could be read.
 func openRoster(path, lasting string) (*roster, error) {
 	r := &roster{path: path, lasting: lasting, known: map[string][]entry{}}
-	err := errors.Join(load(path, &r.known), load(lasting, &r.names))
+	err := errors.Join(load(path, &r.known), load(lasting, &r.kept))
 	if r.known == nil {
 		r.known = map[string][]entry{}
 	}
-	for _, name := range r.names {
+	for _, name := range r.kept {
 		if r.known[name] == nil {
 			r.known[name] = []entry{}
 		}
@@ -120,7 +120,7 @@ func (r *roster) change(do func(map[string][]entry)) error {
 
 // last writes the names, if others are known now.
 func (r *roster) last(names []string) error {
-	if r.lasting == "" || slices.Equal(names, r.names) {
+	if r.lasting == "" || slices.Equal(names, r.kept) {
 		return nil
 	}
 	err := os.MkdirAll(filepath.Dir(r.lasting), 0o755)
@@ -128,7 +128,7 @@ func (r *roster) last(names []string) error {
 		err = save(r.lasting, append([]string{}, names...))
 	}
 	if err == nil {
-		r.names = names
+		r.kept = names
 	}
 	return err
 }
