@@ -138,6 +138,38 @@ func TestStopNow(t *testing.T) {
 	}
 }
 
+// TestNoRestart: sessions that ended gracefully, and then for good because another speaker had them, are not taken up again.
+func TestNoRestart(t *testing.T) {
+	for name, between := range map[string]func(*site){
+		"told of no peers": func(s *site) {
+			s.launch()
+			s.configure(s.config())
+			s.wantRoutes(s.node)
+		},
+		"long ago": func(s *site) {
+			s.ip("-6 route flush proto bgp")
+			then := time.Now().Add(-time.Hour)
+			must(s.TB, os.Chtimes(s.path("speaker-gobgp.ran"), then, then))
+			s.launch()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, 1)
+			s.start(s.config(tor6(1)), router6)
+			s.wantRoutes(s.node, default6)
+			must(t, s.speaker.Stop(t.Context(), speaker.StopGraceful))
+			s.client.Kill()
+			between(s)
+			s.configure(s.config(tor6(1)))
+			s.wantEstablished(1)
+			s.wantRoutes(s.node, default6)
+			if s.logged("restarted:") == nil {
+				t.Error("the speaker takes it for a restart")
+			}
+		})
+	}
+}
+
 // TestRouterRestarts: the router restarts, by a kill, and the node keeps its routes until the router is back.
 func TestRouterRestarts(t *testing.T) {
 	s := newSite(t, 1)

@@ -16,8 +16,9 @@ import (
 
 // Times of sessions, as with BIRD.
 const (
-	connectRetry = 10  // seconds
-	restartTime  = 120 // seconds that a router keeps the node's routes
+	connectRetry = 10 // seconds
+	// RestartTime is how long a router keeps the node's routes after a session has ended other than for good.
+	RestartTime = 120 * time.Second
 	// DeferralTime is how long a restarted speaker waits for its peers at most, before it announces.
 	DeferralTime = 10 * time.Second
 )
@@ -64,7 +65,7 @@ func (n Neighbor) peer(localASN uint32) *api.Peer {
 		}},
 		Transport: &api.Transport{PassiveMode: n.Passive, LocalAddress: n.localAddress()},
 		GracefulRestart: &api.GracefulRestart{
-			Enabled: p.GracefulRestart, RestartTime: restartTime, DeferralTime: uint32(DeferralTime / time.Second),
+			Enabled: p.GracefulRestart, RestartTime: uint32(RestartTime / time.Second), DeferralTime: uint32(DeferralTime / time.Second),
 			LocalRestarting: p.GracefulRestart && n.Restarting,
 		},
 		EbgpMultihop: &api.EbgpMultihop{Enabled: p.Multihop > 0, MultihopTtl: uint32(p.Multihop)},

@@ -87,6 +87,7 @@ func (n *Node) apply(ctx context.Context, c speaker.Config) error {
 	}
 	n.followLinks()
 	if n.engine == nil {
+		n.restarting = false
 		return n.marker.remove()
 	}
 	if err := n.marker.write(); err != nil {
@@ -108,7 +109,7 @@ func (n *Node) start(table uint32) error {
 		return err
 	}
 	n.announced = v.announced
-	n.restarting = v.installed || n.marker.exists()
+	n.restarting = v.installed || n.marker.recent()
 	ctx, cancel := context.WithCancel(context.Background())
 	n.ended = cancel
 	n.tasks.Go(func() { n.watch(ctx, v.watcher) })
@@ -250,6 +251,9 @@ func (n *Node) scan(ctx context.Context) {
 		case <-tick.C:
 			n.mu.Lock()
 			n.read()
+			if n.engine != nil {
+				_ = n.marker.write() // Configure has told of an error
+			}
 			n.mu.Unlock()
 			n.routes.Fire()
 		}

@@ -4,7 +4,9 @@ package node
 
 import (
 	"errors"
+	"os"
 	"testing"
+	"time"
 
 	"flock.fritzlab.net/flock/plugins/speaker"
 )
@@ -34,13 +36,21 @@ func TestMarker(t *testing.T) {
 	for _, dir := range []string{"", t.TempDir()} {
 		m := marker{dir}
 		for range 2 {
-			if err := m.write(); err != nil || m.exists() != (dir != "") {
-				t.Errorf("in %q: write: %v, there: %t", dir, err, m.exists())
+			if err := m.write(); err != nil || m.recent() != (dir != "") {
+				t.Errorf("in %q: write: %v, there: %t", dir, err, m.recent())
+			}
+		}
+		if then := time.Now().Add(-time.Hour); dir != "" {
+			if err := os.Chtimes(m.file(), then, then); err != nil || m.recent() {
+				t.Errorf("an old one: %v, recent: %t", err, m.recent())
+			}
+			if err := m.write(); err != nil || !m.recent() {
+				t.Errorf("written anew: %v, recent: %t", err, m.recent())
 			}
 		}
 		for range 2 {
-			if err := m.remove(); err != nil || m.exists() {
-				t.Errorf("in %q: remove: %v, there: %t", dir, err, m.exists())
+			if err := m.remove(); err != nil || m.recent() {
+				t.Errorf("in %q: remove: %v, there: %t", dir, err, m.recent())
 			}
 		}
 	}
