@@ -43,6 +43,7 @@ type keeper struct {
 
 	compared atomic.Pointer[time.Time] // when all that it has was last compared
 	nothing  atomic.Bool               // it had nothing then
+	unlike   error                     // what was wrong then
 }
 
 func newKeeper(a *Allocators, name string) *keeper {
@@ -102,17 +103,22 @@ func (k *keeper) round(ctx context.Context) error {
 	if err != nil {
 		return k.down()
 	}
-	if now := time.Now(); !k.comparedSince(now.Add(-k.Interval)) {
-		if err = k.compare(ctx, client, has); err == nil {
-			k.compared.Store(&now)
-		}
+	now := time.Now()
+	err = k.releaseDue(ctx, client)
+	if !k.comparedSince(now.Add(-k.Interval)) {
+		k.unlike = k.compare(ctx, client, has)
+		k.compared.Store(&now)
 	}
+	return errors.Join(err, k.unlike)
+}
+
+func (k *keeper) releaseDue(ctx context.Context, client allocator.Allocator) error {
 	for _, a := range k.ledger.due() {
-		if failed := k.release(ctx, client, a); failed != nil {
-			return errors.Join(err, failed) // the others wait, for it will be the same with them
+		if err := k.release(ctx, client, a); err != nil {
+			return err // the others wait, for it will be the same with them
 		}
 	}
-	return err
+	return nil
 }
 
 func (k *keeper) comparedSince(then time.Time) bool {
