@@ -135,6 +135,15 @@ func (s *Speaker) Retire(ctx context.Context, c speaker.Config) (runs bool, err 
 	return runs, errors.Join(err, rerr)
 }
 
+// Reach returns an error unless BIRD answers.
+func (s *Speaker) Reach(ctx context.Context) error {
+	conn, err := birdctl.Dial(ctx, s.Socket)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 // Stop ends BIRD. See [speaker.Speaker].
 func (s *Speaker) Stop(ctx context.Context, mode speaker.StopMode) error {
 	conn, err := birdctl.Dial(ctx, s.Socket)

@@ -172,6 +172,8 @@ func newSessions(d *daemon, handle *netlink.Handle) *sessions {
 		d.Log.Warn("which speaker the node had is not known", "error", err)
 		name = v1alpha1.SpeakerBIRD
 	}
+	s.holder = name
+	s.named.Store(&name)
 	s.name.Store(&name)
 	return s
 }

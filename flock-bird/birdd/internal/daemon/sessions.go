@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -51,17 +50,24 @@ type sessions struct {
 	done    func(reload.Outcome) // is told what became of each attempt
 	trigger task.Trigger
 
-	name     atomic.Pointer[string] // of the speaker that has the sessions
-	outdated atomic.Bool
-	made     time.Time
-	told     speaker.Config
-	toldOf   *v1alpha1.Config
+	// named is the speaker that the NodeConfig names, and name the one that the sessions are or, where it does not run, are
+	// to be with.
+	named, name atomic.Pointer[string]
+	outdated    atomic.Bool
+	made        time.Time
+	told        speaker.Config
+	toldOf      *v1alpha1.Config
 	// judged is what an extension has accepted or refused last.
 	judged speaker.Config
-	// before is the speaker that the sessions were just taken from, whose routes clear clears away; empty for none.
-	before string
-	clear  func(name string) error
-	others []string // that were to be silent last
+	// holder is the speaker that has the sessions, as noted, until another has gone by a NodeConfig and what the holder
+	// left is cleared away. It goes by kept; nil where that is not known.
+	holder string
+	kept   *speaker.Config
+	// met is the speaker that has shown itself and is to have the sessions, refused why one does not get them.
+	met      string
+	refused  *refusal
+	clear    func(name string) error
+	silenced []string // that were to be silent last
 }
 
 func (s *sessions) Name() string { return "sessions" }
@@ -82,8 +88,8 @@ func (s *sessions) take(config *v1alpha1.Config) {
 // tried tells whether the speaker has been given the NodeConfig.
 func (s *sessions) tried(config *v1alpha1.Config) bool { return s.spoken.Load() == config }
 
-// foreign tells whether the sessions are a speaker's that is none of birdd's.
-func (s *sessions) foreign() bool { return !s.managed && *s.name.Load() == v1alpha1.SpeakerBIRD }
+// foreign tells whether the sessions are to be a speaker's that is none of birdd's.
+func (s *sessions) foreign() bool { return !s.managed && *s.named.Load() == v1alpha1.SpeakerBIRD }
 
 func (s *sessions) Run(ctx context.Context) error {
 	defer s.all.Close()
@@ -101,17 +107,15 @@ func (s *sessions) keep(ctx context.Context) {
 	if config == nil {
 		return
 	}
-	err := s.choose(config)
-	if err == nil && (outdated || time.Since(s.made) >= renderInterval) {
-		err = s.make(ctx, config)
+	s.choose(config)
+	if outdated || time.Since(s.made) >= renderInterval {
+		if err := s.make(ctx, config); err != nil {
+			s.outdated.Store(true)
+			s.health.Set(s.area(), err)
+			return
+		}
 	}
-	if err != nil {
-		s.outdated.Store(true)
-		s.health.Set(s.area(), err)
-		return
-	}
-	s.silenceOthers(ctx)
-	err = s.configure(ctx)
+	err := s.speak(ctx)
 	if s.spoken.Swap(s.toldOf) != s.toldOf {
 		defer s.first()
 	}
@@ -122,64 +126,8 @@ func (s *sessions) keep(ctx context.Context) {
 	s.health.Set(s.area(), err)
 }
 
-// area is the speaker's among those of birdd's work.
-func (s *sessions) area() string { return speakers.Title(*s.name.Load()) }
-
-// choose takes up the speaker that the NodeConfig names. One without BGP leaves it to the one before to end sessions.
-func (s *sessions) choose(config *v1alpha1.Config) error {
-	if config.BGP == nil || config.BGP.Speaker == *s.name.Load() {
-		return nil
-	}
-	if err := s.all.Note(config.BGP.Speaker); err != nil {
-		return err
-	}
-	s.health.Set(s.area(), nil)
-	s.before = *s.name.Load()
-	s.name.Store(&config.BGP.Speaker)
-	s.health.Need(needs(s)...)
-	s.log.Info("the node's sessions go to another speaker", "speaker", config.BGP.Speaker)
-	return nil
-}
-
-// silenceOthers has all speakers but the node's speak to nobody, so that there are no two sessions with one peer, and
-// clears away what the one before left that runs no more: nobody else would.
-func (s *sessions) silenceOthers(ctx context.Context) {
-	quiet, name := speakerconf.WithoutPeers(s.told), *s.name.Load()
-	others := s.all.Others(name)
-	if s.managed && name != v1alpha1.SpeakerBIRD {
-		others = append(others, v1alpha1.SpeakerBIRD)
-	}
-	for _, gone := range slices.DeleteFunc(s.others, func(other string) bool { return slices.Contains(others, other) }) {
-		if gone != name {
-			s.health.Set(speakers.Title(gone), nil)
-		}
-	}
-	runs := false // the one before
-	for _, other := range others {
-		there, err := s.silence(ctx, other, quiet)
-		s.health.Set(speakers.Title(other), err)
-		runs = runs || there && other == s.before
-	}
-	if s.before != "" && !runs {
-		if err := s.clear(s.before); err != nil {
-			s.log.Error("what the speaker before left stays", "speaker", s.before, "error", err)
-		}
-	}
-	s.before, s.others = "", others
-}
-
-// silence has a speaker speak to nobody, and tells whether it runs.
-func (s *sessions) silence(ctx context.Context, name string, quiet speaker.Config) (runs bool, err error) {
-	if name == v1alpha1.SpeakerBIRD {
-		err = within(ctx, func(ctx context.Context) error { runs, err = s.bird.Retire(ctx, quiet); return err })
-		return runs, err
-	}
-	err = s.tell(ctx, name, quiet)
-	if errors.Is(err, extension.ErrDown) {
-		return false, nil
-	}
-	return true, err
-}
+// area is that of the speaker that the NodeConfig names among those of birdd's work.
+func (s *sessions) area() string { return speakers.Title(*s.named.Load()) }
 
 // configure tells the node's speaker what it is to go by.
 func (s *sessions) configure(ctx context.Context) error {

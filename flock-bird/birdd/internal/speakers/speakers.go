@@ -73,6 +73,21 @@ func (s *Set) Get(name string) (speaker.Speaker, error) {
 	return client.(speaker.Speaker), nil
 }
 
+// Up tells whether the extension of the name is there: its record says so, and somebody is at its socket.
+func (s *Set) Up(name string) bool { return s.remote(name).State().Up }
+
+// Keep ends the connections to all extensions but these, which then are in the metrics no more.
+func (s *Set) Keep(names ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, r := range s.remotes {
+		if !slices.Contains(names, name) {
+			r.Close() // it is not used again
+			delete(s.remotes, name)
+		}
+	}
+}
+
 func (s *Set) remote(name string) *extension.Remote {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/bird"
 	"flock.fritzlab.net/flock/internal/extension"
 )
@@ -84,4 +86,36 @@ func TestGet(t *testing.T) {
 	if !errors.Is(err, extension.ErrDown) || !strings.Contains(err.Error(), `reach speaker gobgp: `) || !strings.Contains(err.Error(), `have "birdd speaker gobgp" run on the node`) {
 		t.Errorf("Get of what nobody runs: %v", err)
 	}
+}
+
+// TestKeep: the metrics tell of the extensions that are kept.
+func TestKeep(t *testing.T) {
+	metrics := extension.NewMetrics("birdd")
+	s := New(t.TempDir(), nil, metrics)
+	for _, name := range []string{"gobgp", "gobpg"} {
+		if s.Up(name) {
+			t.Errorf("%s is up", name)
+		}
+	}
+	s.Keep("gobgp", "other")
+	families, err := registry(t, metrics).Gather()
+	must(t, err)
+	var up []string
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "flock_birdd_extension_up" {
+				up = append(up, m.GetLabel()[0].GetValue())
+			}
+		}
+	}
+	if !slices.Equal(up, []string{"speaker-gobgp"}) {
+		t.Errorf("the metrics tell of %v", up)
+	}
+}
+
+func registry(t *testing.T, c prometheus.Collector) *prometheus.Registry {
+	t.Helper()
+	r := prometheus.NewRegistry()
+	must(t, r.Register(c))
+	return r
 }
