@@ -20,7 +20,6 @@ import (
 const (
 	areaNodeConfig  = "NodeConfig"
 	areaSummaries   = "summaries"
-	areaBird        = "BIRD"
 	areaLook        = "look"
 	areaStatus      = "status"
 	areaAnycast     = "anycast"
