@@ -36,11 +36,13 @@ func (a *Allocators) Allocate(ctx context.Context, w lookup.Want) (netip.Addr, e
 	if err != nil {
 		return netip.Addr{}, err
 	}
+	k := a.get(from.Allocator)
+	k.arrived(w)
 	pod, err := a.Describe(ctx, w.Pod)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	addr, err := a.call(ctx, from, allocator.Request{
+	addr, err := a.call(ctx, k, from, allocator.Request{
 		Attachment: a.attachment(w.Attachment), Pod: pod, Pool: describe(from), Within: w.Within,
 	})
 	if err != nil {
@@ -93,13 +95,17 @@ func describe(p pool.Pool) allocator.Pool {
 }
 
 // call asks until the extension has answered: one that is lost in the midst of it may have given an address, and gives
-// the same when it is back.
-func (a *Allocators) call(ctx context.Context, from pool.Pool, r allocator.Request) (netip.Addr, error) {
+// the same when it is back. The keeper that knows of the question may not be the one that puts it.
+func (a *Allocators) call(ctx context.Context, knows *keeper, from pool.Pool, r allocator.Request) (netip.Addr, error) {
 	var lost error
 	for {
 		k, client, err := a.await(ctx, from.Allocator)
 		if err != nil {
 			return netip.Addr{}, errors.Join(err, lost)
+		}
+		if k != knows {
+			knows = k
+			k.ledger.question(own(r.Attachment), from.Name)
 		}
 		addr, err := k.ask(ctx, client, r)
 		if status.Code(err) != codes.Unavailable {
@@ -108,6 +114,13 @@ func (a *Allocators) call(ctx context.Context, from pool.Pool, r allocator.Reque
 		if lost = err; !task.Sleep(ctx, again) {
 			return netip.Addr{}, err
 		}
+	}
+}
+
+// arrived notes a question. It may be called without a keeper.
+func (k *keeper) arrived(w lookup.Want) {
+	if k != nil {
+		k.ledger.question(w.Attachment, w.Pool)
 	}
 }
 
@@ -121,7 +134,7 @@ func (k *keeper) ask(ctx context.Context, client allocator.Allocator, r allocato
 	if err != nil {
 		addr = netip.Addr{}
 	}
-	if k.ledger.end(turn, r.Pool.Name, addr) {
+	if k.ledger.end(turn, addr) {
 		// The note of the life before would have another ipamd take back what this one is given.
 		err = errors.Join(err, k.note())
 	}

@@ -146,6 +146,7 @@ func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment]record, error) {
 		err := tx.All(func(alloc store.Allocation) error {
 			r := v.has[who(alloc.Attachment)]
 			r.addresses = append(r.addresses, k.ofPools(alloc.Addresses, pools)...)
+			r.since = alloc.Allocated
 			if alloc.State == store.Committed {
 				r.netns = alloc.Netns
 			}

@@ -33,9 +33,13 @@ type life struct {
 	turn chan struct{}
 	// answered is when the allocator last answered for it.
 	answered time.Duration
-	// told counts, for each pool, the addresses that ADDs were told and that may not be in the store yet: a second one is
-	// that of another ADD.
-	told map[string]int
+	// asked is when an ADD last asked. onWay counts for each pool the ADDs that have asked, and of which nobody knows that
+	// they have failed or come to the store.
+	asked time.Duration
+	onWay map[string]int
+	// held: the last look found it in the store, of an ADD that began at stored.
+	held   bool
+	stored time.Time
 	// given are the addresses that it was told since.
 	given []netip.Addr
 	// seen: it was in the store. abandoned: the ADD that asked said that it has failed.
@@ -75,10 +79,28 @@ func (l *ledger) of(a cni.Attachment) *life {
 	if known := l.lives[who(a)]; known != nil {
 		return known
 	}
-	fresh := &life{turn: make(chan struct{}, 1), told: map[string]int{}}
+	fresh := &life{turn: make(chan struct{}, 1), onWay: map[string]int{}}
 	fresh.turn <- struct{}{}
 	l.lives[who(a)] = fresh
 	return fresh
+}
+
+// question notes that an ADD asks for an address of the pool, whatever it is told.
+func (l *ledger) question(a cni.Attachment, pool string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := l.of(a)
+	one.asked = l.now()
+	one.onWay[pool]++
+}
+
+// settle notes that one of the ADDs has come to its end.
+func (one *life) settle() {
+	for pool, n := range one.onWay {
+		if one.onWay[pool] = n - 1; n == 1 {
+			delete(one.onWay, pool)
+		}
+	}
 }
 
 // begin waits for the attachment's turn. What comes before its end is not taken back.
@@ -102,15 +124,14 @@ func (l *ledger) begin(ctx context.Context, a cni.Attachment) (*life, error) {
 	}
 }
 
-// end notes that the allocator was asked for an address of the pool, and which one an ADD is told: if none, which is the
-// zero one, it may have been given all the same. It returns whether the life before was in the store.
-func (l *ledger) end(one *life, pool string, told netip.Addr) (again bool) {
+// end notes which address the allocator gave: if none, which is the zero one, it may have given one all the same. It
+// returns whether the life before was in the store.
+func (l *ledger) end(one *life, told netip.Addr) (again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	again = one.seen
 	one.answered, one.seen, one.abandoned, one.missing = l.now(), false, false, false
 	if told.IsValid() {
-		one.told[pool]++
 		one.given = append(one.given, told)
 		one.had(told)
 	}
@@ -124,6 +145,7 @@ func (l *ledger) abandon(a cni.Attachment) {
 	defer l.mu.Unlock()
 	if one := l.lives[who(a)]; one != nil {
 		one.abandoned = true
+		one.settle()
 	}
 }
 
@@ -148,6 +170,8 @@ type view struct {
 type record struct {
 	// addresses are those of the allocator's pools, which may be none.
 	addresses []netip.Addr
+	// since is when its ADD began: another ADD has another time.
+	since time.Time
 	// netns is its namespace's path, once it was committed.
 	netns string
 	// claimed: flock-route has a claim for it.
@@ -188,14 +212,18 @@ func (l *ledger) observe(v view) {
 // hold notes that the store has the attachment.
 func (one *life) hold(r record, from time.Duration) {
 	one.had(r.addresses...)
+	if !one.held || !one.stored.Equal(r.since) {
+		one.held, one.stored = true, r.since
+		one.settle()
+	}
 	if one.claimed = one.claimed || r.claimed; one.claimed {
 		one.netns = ""
 	} else {
 		one.netns = r.netns
 	}
 	one.seen, one.missing, one.given = true, false, nil
-	if from-one.answered >= onItsWay {
-		clear(one.told)
+	if from-one.last() >= onItsWay {
+		clear(one.onWay)
 	}
 }
 
@@ -204,11 +232,19 @@ func (one *life) miss(v view) {
 	if !one.missing {
 		one.missing, one.since = true, v.from
 	}
-	one.seen = one.seen || slices.ContainsFunc(one.given, func(addr netip.Addr) bool {
+	one.held = false
+	came := slices.ContainsFunc(one.given, func(addr netip.Addr) bool {
 		at, ever := v.released[addr]
 		return ever && at >= one.answered
 	})
+	if came && !one.seen {
+		one.seen = true
+		one.settle()
+	}
 }
+
+// last is when an ADD last asked or was answered.
+func (one *life) last() time.Duration { return max(one.asked, one.answered) }
 
 // recall notes attachments that were in the store when an earlier ipamd looked.
 func (l *ledger) recall(seen []entry) {
@@ -253,11 +289,7 @@ func (one *life) due(now time.Duration) bool {
 	if !one.missing {
 		return false
 	}
-	alone := true
-	for _, n := range one.told {
-		alone = alone && n <= 1
-	}
-	return alone && (one.seen || one.abandoned) || now-max(one.since, one.answered) >= onItsWay
+	return len(one.onWay) == 0 && (one.seen || one.abandoned) || now-max(one.since, one.last()) >= onItsWay
 }
 
 // left is by what the kernel may show that an attachment is there still, which has been missing since then.
@@ -290,11 +322,20 @@ func (l *ledger) release(a cni.Attachment, do func(left) (bool, error)) error {
 	}
 	done, err := do(rest)
 	if done && err == nil {
-		l.mu.Lock()
-		delete(l.lives, who(a))
-		l.mu.Unlock()
+		l.forget(a)
 	}
 	return err
+}
+
+// forget ends the attachment's life. The next begins with the ADDs that have asked meanwhile.
+func (l *ledger) forget(a cni.Attachment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := l.lives[who(a)]
+	delete(l.lives, who(a))
+	if len(one.onWay) > 0 && l.now()-one.asked < onItsWay {
+		l.lives[who(a)] = &life{turn: one.turn, asked: one.asked, onWay: one.onWay}
+	}
 }
 
 // empty tells whether nobody is known to have anything.

@@ -38,16 +38,25 @@ func one(id string) cni.Attachment {
 // answer lets the allocator answer an ADD.
 func (j *journal) answer(id string) {
 	j.t.Helper()
+	j.question(one(id), "p")
+	j.told(id)
+}
+
+// told lets the allocator answer an ADD whose question came before.
+func (j *journal) told(id string) {
+	j.t.Helper()
 	l, err := j.begin(j.t.Context(), one(id))
 	if err != nil {
 		j.t.Fatal(err)
 	}
 	j.clock += time.Millisecond
-	j.end(l, "p", given)
+	j.end(l, given)
 }
 
 // put has the store hold the attachment.
-func (j *journal) put(id string) { j.store[who(one(id))] = record{addresses: []netip.Addr{given}} }
+func (j *journal) put(id string) {
+	j.store[who(one(id))] = record{addresses: []netip.Addr{given}, since: time.Unix(0, int64(j.clock))}
+}
 
 // del is a DEL.
 func (j *journal) del(id string) {
@@ -164,9 +173,91 @@ func TestAbandonedByOneOfTwo(t *testing.T) {
 	j.look(time.Millisecond)
 	j.del("a")
 	j.look(time.Millisecond)
+	j.took(1, "after the DEL")
+}
+
+// TestAbandonedLate: that the first ADD has failed is told when the second one has its answer.
+func TestAbandonedLate(t *testing.T) {
+	j := newJournal(t)
+	j.question(one("a"), "p") // which is never answered
+	j.answer("a")
+	j.abandon(one("a"))
+	j.look(time.Millisecond)
+	j.took(0, "while the second is on its way")
+	j.put("a")
+	j.look(time.Millisecond)
+	j.took(0, "when it has come")
+	j.del("a")
+	j.look(time.Millisecond)
+	j.took(1, "after the DEL")
+}
+
+// TestDelWhileOneOfTwo: of two ADDs one has come to the store, and the other may come after the DEL.
+func TestDelWhileOneOfTwo(t *testing.T) {
+	j := newJournal(t)
+	j.answer("a")
+	j.answer("a")
+	j.put("a")
+	j.look(time.Millisecond)
+	j.del("a")
+	j.look(time.Millisecond)
 	j.took(0, "after a DEL that did not wait for it")
 	j.look(onItsWay)
 	j.took(1, "after two minutes")
+}
+
+// TestAddedAgain: an attachment that is deleted and added again, before anybody looks, has nothing on its way.
+func TestAddedAgain(t *testing.T) {
+	j := newJournal(t)
+	for range 3 {
+		j.answer("a")
+		j.put("a")
+		j.look(time.Millisecond)
+		j.took(0, "while the store has it")
+		j.del("a")
+	}
+	j.look(time.Millisecond)
+	j.took(1, "after the DEL")
+}
+
+// TestAskedAgain: an extension that was lost answers at another try.
+func TestAskedAgain(t *testing.T) {
+	j := newJournal(t)
+	j.question(one("a"), "p")
+	j.told("a")
+	j.told("a")
+	j.put("a")
+	j.look(time.Millisecond)
+	j.del("a")
+	j.look(time.Millisecond)
+	j.took(1, "after the DEL")
+}
+
+// TestQuestionWhileTakingBack: it is not forgotten with the life before.
+func TestQuestionWhileTakingBack(t *testing.T) {
+	j := newJournal(t)
+	j.answer("a")
+	j.abandon(one("a"))
+	j.clock++
+	j.observe(j.view())
+	err := j.release(one("a"), func(left) (bool, error) {
+		j.question(one("a"), "p")
+		j.question(one("a"), "p")
+		return true, nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	j.told("a")
+	j.abandon(one("a"))
+	j.look(time.Millisecond)
+	j.took(0, "while the other is on its way")
+	j.look(time.Millisecond)
+	j.look(onItsWay)
+	j.look(onItsWay)
+	if !j.empty() {
+		t.Error("it is still known")
+	}
 }
 
 // TestTwiceLongAgo: of an attachment that was asked for twice both answers are old.
@@ -272,7 +363,7 @@ func TestTakingBackWhileAdding(t *testing.T) {
 	}
 	j.look(time.Hour)
 	j.look(time.Hour)
-	j.end(l, "p", given)
+	j.end(l, given)
 	j.look(time.Second)
 	j.took(0, "while the ADD is on its way")
 }
