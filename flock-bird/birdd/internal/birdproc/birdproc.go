@@ -71,16 +71,23 @@ func Run(ctx context.Context, o Options) error {
 
 var errEnded = errors.New("it is to be started again")
 
-// leave has BIRD end and waits for it. BIRD that does not answer is killed, which its peers take for a restart too.
+// leave has BIRD end and waits for it. BIRD that does not answer, or does not end, is killed, which its peers take for a
+// restart too.
 func leave(socket string, process *os.Process, ended <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), restartPatience)
 	defer cancel()
 	err := bird.New(bird.Options{Socket: socket}).Stop(ctx, speaker.StopGraceful)
-	if err != nil {
-		err = fmt.Errorf("end BIRD for a graceful restart: %w", err)
-		if killErr := process.Kill(); !errors.Is(killErr, os.ErrProcessDone) {
-			err = errors.Join(err, killErr)
+	if err == nil {
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			err = ctx.Err()
 		}
+	}
+	err = fmt.Errorf("end BIRD for a graceful restart: %w", err)
+	if killErr := process.Kill(); !errors.Is(killErr, os.ErrProcessDone) {
+		err = errors.Join(err, killErr)
 	}
 	<-ended
 	return err
