@@ -61,8 +61,8 @@ type BGP struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.keepaliveTime) || !has(self.holdTime) || duration(self.keepaliveTime) + duration(self.keepaliveTime) + duration(self.keepaliveTime) <= duration(self.holdTime)",message="use whole seconds from 1s to a third of holdTime, or remove it",fieldPath=".keepaliveTime"
 // +kubebuilder:validation:XValidation:rule="!has(self.password)",message="a NodeConfig holds no password: put it in a Secret and name that in passwordSecretRef",fieldPath=".password",reason=FieldValueForbidden
 type Peer struct {
-	// Name of the peer, unique on the node. The BIRD protocol is called "peer_" and the name, with
-	// "_" for "-".
+	// Name of the peer, unique on the node. Where BIRD is the speaker its protocol is called "peer_" and the
+	// name, with "_" for "-".
 	// +kubebuilder:validation:MaxLength=40
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="use at most 40 of a-z, 0-9 and -, a letter or digit first and last"
 	Name string `json:"name"`

@@ -71,7 +71,8 @@ const (
 	ReasonSummariesAnnounced = "SummariesAnnounced"
 	// ReasonSummariesNotAnnounced: a pool is not in the announcement table, or was sent to no peer. False.
 	ReasonSummariesNotAnnounced = "SummariesNotAnnounced"
-	// ReasonConfigurationNotLoaded: BIRD refuses what the NodeConfig makes, and goes by what it had. False.
+	// ReasonConfigurationNotLoaded: the speaker refuses what the NodeConfig makes, or the one that it newly names is not there,
+	// and the node goes by what it had. False.
 	ReasonConfigurationNotLoaded = "ConfigurationNotLoaded"
 )
 

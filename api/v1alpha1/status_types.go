@@ -58,12 +58,12 @@ type PoolStatus struct {
 	Free int64 `json:"free"`
 }
 
-// PeerStatus is one BGP session as BIRD shows it.
+// PeerStatus is one BGP session as the node's speaker shows it.
 type PeerStatus struct {
 	// Name of the peer.
 	Name string `json:"name"`
 	// State of the session in BGP's words: Idle, Connect, Active, OpenSent, OpenConfirm, Established;
-	// or Absent when it is not configured in BIRD, for the reason in lastError.
+	// or Absent when the speaker has none, for the reason in lastError.
 	State string `json:"state"`
 	// Since is when the session got into its state.
 	// +optional
@@ -80,7 +80,7 @@ type PeerStatus struct {
 // The states of a peer that mean more than themselves.
 const (
 	PeerEstablished = "Established"
-	// PeerAbsent: BIRD has no session for the peer.
+	// PeerAbsent: the speaker has no session for the peer.
 	PeerAbsent = "Absent"
 )
 

@@ -66,7 +66,7 @@ func (f *runFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.node, "node-name", os.Getenv("NODE_NAME"), "the node in Kubernetes, whose NodeConfig has the same name; $NODE_NAME unless given; excludes --config")
 	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "how to reach the API server; empty inside a pod")
 	c.Flags().StringVar(&f.secretSpace, "secret-namespace", cmp.Or(os.Getenv("POD_NAMESPACE"), "kube-system"), "namespace of the Secrets that passwordSecretRef names; $POD_NAMESPACE unless given")
-	c.Flags().DurationVar(&f.unavailableAfter, "unavailable-after", 30*time.Second, "how long a node's pools may be announced to nobody, where they were, until the Node is NetworkUnavailable; routers keep the routes of a BIRD that starts again for longer")
+	c.Flags().DurationVar(&f.unavailableAfter, "unavailable-after", 30*time.Second, "how long a node's pools may be announced to nobody, where they were, until the Node is NetworkUnavailable; routers keep the routes of a speaker that starts again for longer")
 }
 
 // apply fills in where the NodeConfig is. A file that is named wins over a node's name in the environment.

@@ -13,7 +13,7 @@ import (
 
 // state is how the kernel treats one address of one attachment.
 type state struct {
-	// announced: BIRD announces it. preferred: the node's own routing prefers the attachment to those whose
+	// announced: the speaker announces it. preferred: the node's own routing prefers the attachment to those whose
 	// pods are not ready.
 	announced, preferred bool
 }

@@ -56,7 +56,7 @@ type Keeper struct {
 }
 
 // New returns a keeper for the Node. A Node whose network was available is called unavailable when it has
-// not been reachable for as long as patience, in which routers keep the routes of a BIRD that starts again.
+// not been reachable for as long as patience, in which routers keep the routes of a speaker that starts again.
 // It reports how each request went.
 func New(client *kube.Client, node string, patience time.Duration, problem func(error)) *Keeper {
 	return &Keeper{nodes: client.Nodes(), name: node, patience: patience, problem: problem, trigger: task.NewTrigger(), stale: true}
