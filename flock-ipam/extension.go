@@ -55,7 +55,9 @@ func (o *order) ask(ctx context.Context, need allocate.Need) error {
 		Attachment: o.Attachment, StateDir: o.Conf.StateDir, Pod: o.Pod, Pool: need.Pool, Within: need.Within,
 	})
 	switch {
-	case err == nil, errors.Is(err, lookup.ErrExhausted):
+	case err == nil:
+	case errors.Is(err, lookup.ErrExhausted):
+		o.passed = errors.Join(o.passed, because(need, err))
 	case need.Behind && !errors.Is(err, lookup.ErrWrong) && !errors.Is(err, lookup.ErrOtherStore):
 		// Had the pools before it an address, nobody would have asked: the pod is refused for want of that.
 		o.passed = errors.Join(o.passed, because(need, err))

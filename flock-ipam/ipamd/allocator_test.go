@@ -230,7 +230,7 @@ func TestAllocatorExhausted(t *testing.T) {
 		s.gives(fmt.Sprintf("10.9.1.%d", 2+i), fmt.Sprint(i), "ipv6=false")
 	}
 	s.gives("10.0.0.2", "next", "ipv6=false")
-	s.refuses(101, "ADD", "full", []string{"ipv6=false", "cidr4=10.9.1.0/29"}, "pool by-right (allocator right): exhausted")
+	s.refuses(101, "ADD", "full", []string{"ipv6=false", "cidr4=10.9.1.0/29"}, "pool by-right (allocator right): exhausted; allocate from pool by-right (allocator right): ", "the pool has no free address")
 	s.del("3")
 	s.eventuallyRemembers("0", "1", "2")
 	s.pools(`{name: by-right, cidr: 10.9.1.0/29, allocator: right}`, `{name: own4, cidr: 10.0.0.0/24}`,
