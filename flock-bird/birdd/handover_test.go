@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -11,8 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"flock.fritzlab.net/flock/test/lab"
 )
 
 // newEstablishedSite is a node of an API server's whose BIRD has the session.
@@ -102,33 +99,4 @@ func TestLeftByKilledExtension(t *testing.T) {
 	s.wantRoutes(s.node, "main", default6, pool6Main)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	s.wantProblem("", "")
-}
-
-// TestOtherHangs: an extension that hangs and is not the node's speaker keeps nobody waiting.
-func TestOtherHangs(t *testing.T) {
-	s, _ := newSite6(t, onBIRD)
-	s.kind = onGoBGP
-	s.startSpeaker()
-	s.eventually("the extension is up", func() error {
-		if _, err := os.Stat(s.path("speaker-gobgp.json")); err != nil || s.extensionPID() == 0 {
-			return errNotExpected
-		}
-		return nil
-	})
-	pid := s.extensionPID()
-	must(t, s.runner.End(t.Context(), unix.SIGKILL)) // it would end what hangs
-	must(t, unix.Kill(pid, unix.SIGSTOP))
-	t.Cleanup(func() { unix.Kill(pid, unix.SIGKILL) })
-	s.kind = onBIRD
-	for med := range 3 {
-		s.configure(strings.Replace(spec6, "{name: tor,", fmt.Sprintf("{name: tor, med: %d,", med+1), 1))
-		must(t, lab.Within(t.Context(), 4*time.Second, "BIRD has it", func() error {
-			text, err := os.ReadFile(s.path("bird.conf"))
-			if err == nil && !strings.Contains(string(text), fmt.Sprintf("bgp_med = %d;", med+1)) {
-				err = errNotExpected
-			}
-			return err
-		}))
-	}
-	s.wantProblem("speaker gobgp", "")
 }
