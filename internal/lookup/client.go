@@ -18,7 +18,7 @@ import (
 
 const (
 	// margin is how much earlier than the client the server gives up, so that its answer is heard.
-	margin = 200 * time.Millisecond
+	margin = 500 * time.Millisecond
 	// redial is the time between two attempts to reach a daemon that is starting.
 	redial = 50 * time.Millisecond
 )

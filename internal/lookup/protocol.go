@@ -6,14 +6,14 @@
 // The daemon listens on a stream socket in the Unix domain. One connection is one question: the client
 // writes one line of JSON, the server answers with one line and closes.
 //
-//	-> {"namespace":"default","name":"web-0","uid":"9f1c…","waitMs":9800}
+//	-> {"namespace":"default","name":"web-0","uid":"9f1c…","waitMs":9500}
 //	<- {"annotations":{"flock.fritzlab.net/ipv4":"false"},"image":"sha256:5d0d…"}
 //
 // waitMs is how long the server may wait for the pod to show up; 0 asks for what is known at once. An
 // empty uid matches any pod of the name. image is the digest of the first container's image and is left
 // out while it is unknown. Instead of an answer there may be an error:
 //
-//	<- {"error":{"code":"wait-expired","message":"pod default/web-0 did not show up in 9.8s"}}
+//	<- {"error":{"code":"wait-expired","message":"pod default/web-0 did not show up in 9.5s"}}
 //
 // Codes: "wait-expired", the pod did not show up; "bad-request", the question cannot be read;
 // "internal", anything else.
@@ -21,7 +21,7 @@
 // Other questions say what they ask. For an address of a pool whose allocator is an extension:
 //
 //	-> {"ask":"allocate","namespace":"default","name":"web-0","attachment":{"network":"flock",…},
-//	    "stateDir":"/run/flock","pool":"shared6","within":"fd00::/64","waitMs":9800}
+//	    "stateDir":"/run/flock","pool":"shared6","within":"fd00::/64","waitMs":9500}
 //	<- {"address":"fd00::7"}
 //
 // stateDir is the folder of the store that the address will be put into. The codes are "exhausted", the pool has none;
