@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	"flock.fritzlab.net/flock/test/lab"
 )
 
@@ -145,6 +147,25 @@ func TestLeft(t *testing.T) {
 	must(t, c.Down(t.Context()))
 	if left, err := c.Left(); len(left) > 0 || err != nil {
 		t.Errorf("Down leaves %q, %v", left, err)
+	}
+}
+
+// TestTagsAreText because a hash may look like a number to YAML.
+func TestTagsAreText(t *testing.T) {
+	c := newCluster(t)
+	for _, tag := range []string{"0a1b2c3d4e5f", "123456789012", "012345670123", "1234567890e1"} {
+		must(t, c.writeKustomization(Release{Base: "../../deploy/base"}, tag))
+		content, err := os.ReadFile(filepath.Join(c.kustomization(), "kustomization.yaml"))
+		must(t, err)
+		var got struct{ Images []struct{ NewTag string } }
+		if err := yaml.Unmarshal(content, &got); err != nil {
+			t.Errorf("tag %s: %v", tag, err)
+		}
+		for _, image := range got.Images {
+			if image.NewTag != tag {
+				t.Errorf("tag %s reads as %s", tag, image.NewTag)
+			}
+		}
 	}
 }
 
