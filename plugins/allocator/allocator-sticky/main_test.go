@@ -19,25 +19,12 @@ import (
 	"flock.fritzlab.net/flock/plugins/allocator/allocatortest"
 	"flock.fritzlab.net/flock/test/apiserver"
 	"flock.fritzlab.net/flock/test/lab"
+	"flock.fritzlab.net/flock/test/suite"
 )
 
 var program string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "flt-sticky-")
-		if err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-		program = filepath.Join(dir, "allocator-sticky")
-		if out, err := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, ".").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build allocator-sticky: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(suite.Main(m, "../allocator-sticky", &program)) }
 
 func must(t *testing.T, err error) {
 	t.Helper()

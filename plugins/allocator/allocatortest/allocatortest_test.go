@@ -3,28 +3,16 @@
 package allocatortest
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"flock.fritzlab.net/flock/plugins/allocator"
+	"flock.fritzlab.net/flock/test/suite"
 )
-
-// recorder is a reporter that keeps the failure.
-type recorder struct{ failure string }
-
-func (*recorder) Helper() {}
-
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.failure = fmt.Sprintf(format, args...)
-	runtime.Goexit()
-}
 
 // find returns what the rule says of the allocator, "" when the allocator keeps it.
 func find(t *testing.T, o Options, name string) string {
@@ -34,33 +22,12 @@ func find(t *testing.T, o Options, name string) string {
 	if i < 0 {
 		t.Fatalf("there is no rule %s", name)
 	}
-	var rec recorder
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		rules[i].check(&rec, o)
-	}()
-	<-done
-	return rec.failure
+	return suite.Failure(func(t *suite.Recorder) { rules[i].check(t, o) })
 }
 
 var wrongBinary string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "flt-allocatortest-")
-		if err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-		wrongBinary = filepath.Join(dir, "wrong")
-		if out, err := exec.Command("go", "build", "-o", wrongBinary, "./internal/wrong").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build the wrong allocator: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(suite.Main(m, "./internal/wrong", &wrongBinary)) }
 
 // wrong returns the test of the allocator with the fault.
 func wrong(t *testing.T, fault string) Options {

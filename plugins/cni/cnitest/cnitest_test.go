@@ -8,24 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"flock.fritzlab.net/flock/test/suite"
 )
-
-// recorder is a reporter that keeps the failure.
-type recorder struct{ failure string }
-
-func (*recorder) Helper() {}
-
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.failure = fmt.Sprintf(format, args...)
-	runtime.Goexit()
-}
 
 // play returns what the rule says of the plugin, "" when the plugin keeps it.
 func play(t *testing.T, p Plugin, name string) string {
@@ -39,33 +30,12 @@ func play(t *testing.T, p Plugin, name string) string {
 	if i < 0 {
 		t.Fatalf("there is no rule %s", name)
 	}
-	var rec recorder
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		rules[i].check(&rec, p, versions)
-	}()
-	<-done
-	return rec.failure
+	return suite.Failure(func(t *suite.Recorder) { rules[i].check(t, p, versions) })
 }
 
 var wrongBinary string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "flt-cnitest-wrong-")
-		if err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-		wrongBinary = filepath.Join(dir, "wrong")
-		if out, err := exec.Command("go", "build", "-o", wrongBinary, "./internal/wrong").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build the wrong plugin: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(suite.Main(m, "./internal/wrong", &wrongBinary)) }
 
 // wrong returns the test of the plugin with the fault.
 func wrong(t *testing.T, fault string, stands Position) Plugin {

@@ -4,12 +4,8 @@ package speakertest
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,26 +13,13 @@ import (
 
 	"flock.fritzlab.net/flock/plugins/speaker"
 	"flock.fritzlab.net/flock/test/lab"
+	"flock.fritzlab.net/flock/test/suite"
 )
 
 // program is speaker-gobgp, of whose deeds the faults make wrong ones.
 var program string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "flt-speakertest-")
-		if err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-		program = filepath.Join(dir, "speaker-gobgp")
-		if out, err := exec.Command("go", "build", "-o", program, "../speaker-gobgp").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build speaker-gobgp: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(suite.Main(m, "../speaker-gobgp", &program)) }
 
 func withBFD(c *speaker.Config) string {
 	c.Peers[0].BFD = speaker.BFDImmediate
@@ -162,26 +145,9 @@ func faults() map[string]fault {
 	}
 }
 
-// recorder is a reporter that keeps the failure.
-type recorder struct{ failure string }
-
-func (*recorder) Helper() {}
-
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.failure = fmt.Sprintf(format, args...)
-	runtime.Goexit()
-}
-
 // find returns what the rule says of the speaker, "" when the speaker keeps it.
 func find(r Rule, o Options) string {
-	var rec recorder
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.play(&rec, o)
-	}()
-	<-done
-	return rec.failure
+	return suite.Failure(func(t *suite.Recorder) { r.play(t, o) })
 }
 
 func TestEveryRuleSeesItsFault(t *testing.T) {
