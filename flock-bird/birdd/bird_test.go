@@ -18,6 +18,7 @@ import (
 
 	"flock.fritzlab.net/flock/internal/birdctl"
 	"flock.fritzlab.net/flock/test/lab"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // startContained runs BIRD as its container does: with the capabilities that it has there, and a root file system
@@ -77,7 +78,7 @@ func newContainedSite(t *testing.T) (*site, *router, netip.Addr) {
 	s.contained = s.startContained() // before there is a configuration
 	s.configure(spec6)
 	s.startBirdd()
-	r.start(router6)
+	r.start(tor.IPv6)
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 	s.wantRoutes(s.node, "main", default6, pool6Main)
 	return s, r, pod

@@ -21,6 +21,7 @@ import (
 	"flock.fritzlab.net/flock/internal/health"
 	"flock.fritzlab.net/flock/test/apiserver"
 	"flock.fritzlab.net/flock/test/build"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 func TestClusterNodeConfig(t *testing.T) { bySpeaker(t, testClusterNodeConfig) }
@@ -36,8 +37,8 @@ func testClusterNodeConfig(t *testing.T, kind string) {
 
 	s.configure(spec6)
 	s.sayPoolsReady()
-	s.routers[0].start(router6)
-	s.routers[1].start(router6)
+	s.routers[0].start(tor.IPv6)
+	s.routers[1].start(tor.IPv6)
 	r := s.routers[0]
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 	s.wantCondition("Established", "True", "AllEstablished", "1 of 1 peers")
@@ -106,9 +107,9 @@ func (s *clusterSite) secret(password string) {
 	s.api.Apply(s.T, fmt.Sprintf("apiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\nstringData: {tor: %s}\n", s.name, secretSpace, text))
 }
 
-// withPassword is router6 with a password.
+// withPassword is tor.IPv6 with a password.
 func withPassword(password string) string {
-	return strings.Replace(router6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
+	return strings.Replace(tor.IPv6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
 }
 
 func TestClusterSecrets(t *testing.T) { bySpeaker(t, testClusterSecrets) }
@@ -131,7 +132,7 @@ func testClusterSecrets(t *testing.T, kind string) {
 	s.keepsSessionUnread()
 
 	// Rotated on both sides: the session comes back with the new one.
-	must(t, s.routers[0].bird.End(t.Context(), os.Kill))
+	must(t, s.routers[0].Bird.End(t.Context(), os.Kill))
 	s.routers[0].start(withPassword(second))
 	s.secret(second)
 	s.wantSessions(1)
@@ -188,7 +189,7 @@ func testClusterNode(t *testing.T, kind string) {
 	s.wantNetwork("True", "FlockDoesNotAnnounce") // a new node that does not announce
 	s.startSpeaker()
 	r := s.routers[0]
-	r.start(router6)
+	r.start(tor.IPv6)
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 	s.wantNetwork("False", "FlockAnnounces")
 	s.sayPoolsReady()
@@ -201,9 +202,9 @@ func testClusterNode(t *testing.T, kind string) {
 		t.Errorf("the Node's status was written %d times, want 2", writes)
 	}
 
-	must(t, r.bird.End(t.Context(), os.Kill))
+	must(t, r.Bird.End(t.Context(), os.Kill))
 	s.wantNetwork("True", "FlockDoesNotAnnounce")
-	r.start(router6)
+	r.start(tor.IPv6)
 	s.wantNetwork("False", "FlockAnnounces")
 
 	// A pod that comes to a Node which was made anew finds the condition.
@@ -238,7 +239,7 @@ func (s *clusterSite) nodeWrites() int {
 // history gone.
 func TestClusterServerIsAway(t *testing.T) {
 	s := newSite(t, onBIRD, 1).join(apiserver.New(t))
-	s.start(spec6, router6)
+	s.start(spec6, tor.IPv6)
 	r := s.routers[0]
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 20")
@@ -298,14 +299,14 @@ func TestClusterRefusals(t *testing.T) {
 		return nil
 	})
 	s.api.Kubectl(t, "create", "clusterrolebinding", s.name, "--clusterrole=cluster-admin", "--user="+user)
-	s.startSpeakers(router6)
+	s.startSpeakers(tor.IPv6)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	s.wantProblem("", "")
 }
 
 func TestClusterSIGTERM(t *testing.T) {
 	s := newClusterSite(t, onBIRD, 1)
-	s.start(spec6, router6)
+	s.start(spec6, tor.IPv6)
 	r := s.routers[0]
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 	deleted := s.watchDeletes(r.Netns)
@@ -331,7 +332,7 @@ func TestClusterCosts(t *testing.T) {
 		s.api.MakePod(t, namespace, fmt.Sprintf("pod-%d", i), s.name, map[string]string{
 			"flock.fritzlab.net/anycast": fmt.Sprintf("2001:db8:a::%x", i), "example.com/other": strings.Repeat("x", 2000)})
 	}
-	s.start(spec6, router6)
+	s.start(spec6, tor.IPv6)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	s.wantCondition("Announced", "True", "SummariesAnnounced", "")
 	s.wantWatches("nodeconfigs", "pods")

@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv6"
+
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // captureAdvertisement listens for a router advertisement on the link to the node; the function returns
@@ -67,7 +69,7 @@ func testPassword(t *testing.T, kind string) {
 	s.configure(secretSpec)
 	s.startBirdd("--password-dir", s.path("passwords"))
 	s.startSpeaker()
-	protected := strings.Replace(router6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
+	protected := strings.Replace(tor.IPv6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
 	s.routers[0].start(protected)
 	// The password that everybody may read is not used, and the peer is not there without it.
 	s.wantProblem("peer tor", "open to everybody")
@@ -104,7 +106,7 @@ func testWrongPasswordHasNoSession(t *testing.T, kind string) {
 	s.configure(secretSpec)
 	s.startBirdd("--password-dir", s.path("passwords"))
 	s.startSpeaker()
-	s.routers[0].start(strings.Replace(router6, "ipv6 { import", `password "right"; ipv6 { import`, 1))
+	s.routers[0].start(strings.Replace(tor.IPv6, "ipv6 { import", `password "right"; ipv6 { import`, 1))
 	s.eventually("the peer has a protocol", func() error {
 		if len(s.status().Sessions) != 1 {
 			return errNotExpected
@@ -130,7 +132,7 @@ func newPatientSite(t *testing.T, patience string) *site {
 	s := newSite(t, onBIRD, 1)
 	s.configure(spec6)
 	s.startBirdd("--patience", patience)
-	s.startSpeakers(router6)
+	s.startSpeakers(tor.IPv6)
 	s.wantSessions(1)
 	s.wantProblem("", "")
 	return s
@@ -232,7 +234,7 @@ func testRemovingAllPeersIsNoLoss(t *testing.T, kind string) {
 	s.configure(spec6)
 	s.startBirdd("--patience", "1s")
 	s.startSpeaker()
-	s.routers[0].start(router6)
+	s.routers[0].start(tor.IPv6)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	s.configure(`
   pools: [{name: default6, cidr: "2001:db8:1::/64"}]`)

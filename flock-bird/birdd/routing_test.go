@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // TestReflectedAnycast: a router sends the node's own anycast address back, from another node. The local
@@ -23,7 +25,7 @@ func testReflectedAnycast(t *testing.T, kind string) {
     peers:
     - {name: tor1, address: "fd00:1::1", peerASN: 64500, importAccept: [{cidr: "::/0", maxLength: 128}]}
     - {name: tor2, address: "fd00:2::1", peerASN: 64500}
-`, router6+"protocol static { ipv6; route 2001:db8:f::7/128 unreachable; }", router6)
+`, tor.IPv6+"protocol static { ipv6; route 2001:db8:f::7/128 unreachable; }", tor.IPv6)
 	const reflected = "2001:db8:f::7 via fd00:1::1 dev up1 proto bird metric 32"
 	const defaults = "default proto bird metric 32 nexthop via fd00:1::1 dev up1 weight 1 nexthop via fd00:2::1 dev up2 weight 1"
 	const announced = "2001:db8:f::7 via fd00:2::2 dev node proto bird metric 32"
@@ -58,7 +60,7 @@ func testImportFilter(t *testing.T, kind string) {
     peers: [{name: tor, address: "fd00:1::1", peerASN: 64500, maxPrefixes: 3%s}]
 `
 	s := newSite(t, kind, 1)
-	s.start(fmt.Sprintf(spec, ""), router6+`
+	s.start(fmt.Sprintf(spec, ""), tor.IPv6+`
 protocol static { ipv6;
 	route fd00:1::/64 unreachable;		# the link itself
 	route fd00::/16 unreachable;		# and around it
@@ -94,10 +96,10 @@ func testMaxPrefixes(t *testing.T, kind string) {
   bgp:
     localASN: 64512
     peers: [{name: tor, address: "fd00:1::1", peerASN: 64500, maxPrefixes: 10, importAccept: [{cidr: "::/0", maxLength: 128}]}]
-`, router6+"protocol static { ipv6; "+flood.String()+"}")
+`, tor.IPv6+"protocol static { ipv6; "+flood.String()+"}")
 	s.wantSessions(1)
 	s.eventually("ten prefixes are taken", func() error {
-		routes, err := routesOf(s.Context(), s.node, "main")
+		routes, err := tor.Routes(s.Context(), s.node, "main")
 		if err == nil && len(routes) != 10 {
 			err = fmt.Errorf("%d are", len(routes))
 		}
@@ -113,7 +115,7 @@ func TestExportAccept(t *testing.T) { bySpeaker(t, testExportAccept) }
 
 func testExportAccept(t *testing.T, kind string) {
 	s := newSite(t, kind, 1)
-	s.start(strings.Replace(spec6, "peers:", "exportAccept: [\"2001:db8:f::/48\"]\n    peers:", 1), router6)
+	s.start(strings.Replace(spec6, "peers:", "exportAccept: [\"2001:db8:f::/48\"]\n    peers:", 1), tor.IPv6)
 	for _, route := range []string{"2001:db8:f::7", "2001:db8:e::7", "2001:db8:f::/64", "::/0", "2001:db8:1::/65"} {
 		s.ip("-6 route add " + route + " dev pod table 7273 proto 73 metric 16")
 	}
@@ -130,7 +132,7 @@ func testIPv4OverIPv6(t *testing.T, kind string) {
   bgp:
     localASN: 64512
     peers: [{name: tor, address: "fd00:1::1", peerASN: 64500, families: [ipv4, ipv6]}]
-`, strings.Replace(router6, "ipv6 { import all;", "ipv4 { import all; export all; extended next hop on; }; ipv6 { import all;", 1)+
+`, strings.Replace(tor.IPv6, "ipv6 { import all;", "ipv4 { import all; export all; extended next hop on; }; ipv6 { import all;", 1)+
 		"protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }")
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter, "10.244.1.0/24 via inet6 fd00:1::2 dev node proto bird metric 32")
 	s.wantRoutes(s.node, "main", default6, pool6Main,
@@ -235,9 +237,9 @@ func testAttributes(t *testing.T, kind string) {
   bgp:
     localASN: 64500
     peers: [{name: tor, address: "fd00:1::1", peerASN: 64500, localPref: 333, med: 0, communities: ["64500:7", "64500:1:2"], holdTime: 9s}]
-`, strings.Replace(router6, "as 64512", "as 64500; direct", 1))
+`, strings.Replace(tor.IPv6, "as 64512", "as 64500; direct", 1))
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
-	out, err := s.routers[0].bird.Ask(s.Context(), "show route all 2001:db8:1::/64")
+	out, err := s.routers[0].Bird.Ask(s.Context(), "show route all 2001:db8:1::/64")
 	must(t, err)
 	for _, want := range []string{"BGP.local_pref: 333", "BGP.med: 0", "BGP.community: (64500,7)", "BGP.large_community: (64500, 1, 2)", "BGP.next_hop: fd00:1::2"} {
 		if !strings.Contains(out, want) {
@@ -251,7 +253,7 @@ func testAttributes(t *testing.T, kind string) {
 func TestBFDImmediate(t *testing.T) {
 	s := newSite(t, onBIRD, 1)
 	s.start(strings.Replace(spec6, "peerASN: 64500}", "peerASN: 64500, bfd: immediate}", 1),
-		"protocol bfd {}\n"+strings.Replace(router6, "ipv6 { import", "bfd on; ipv6 { import", 1))
+		"protocol bfd {}\n"+strings.Replace(tor.IPv6, "ipv6 { import", "bfd on; ipv6 { import", 1))
 	s.wantRoutes(s.node, "main", default6, pool6Main)
 	s.eventually("BFD is up", func() error {
 		out, err := s.bird.Ask(s.Context(), "show bfd sessions")
@@ -260,6 +262,6 @@ func TestBFDImmediate(t *testing.T) {
 		}
 		return err
 	})
-	must(t, unix.Kill(s.routers[0].bird.PID(), unix.SIGSTOP))
+	must(t, unix.Kill(s.routers[0].Bird.PID(), unix.SIGSTOP))
 	s.wantRoutes(s.node, "main", pool6Main)
 }

@@ -16,6 +16,7 @@ import (
 
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/status"
 	"flock.fritzlab.net/flock/plugins/speaker"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // spec6 is an IPv6-only NodeConfig with one peer.
@@ -39,7 +40,7 @@ var (
 func newSite6(t *testing.T, kind string) (*site, *router) {
 	t.Helper()
 	s := newSite(t, kind, 1)
-	s.start(spec6, router6)
+	s.start(spec6, tor.IPv6)
 	s.wantSessions(1)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
 	return s, s.routers[0]
@@ -57,7 +58,7 @@ func testDualStack(t *testing.T, kind string) {
     peers:
     - {name: tor6, address: "fd00:1::1", peerASN: 64500}
     - {name: tor4, address: 10.0.1.1, peerASN: 64500}
-`, router46)
+`, tor.DualStack)
 	s.wantSessions(2)
 	// Pods' routes are the node's own business; what is in table 7273 is announced.
 	s.ip("-6 route add 2001:db8:1::7 dev pod proto 72 metric 16")
@@ -108,7 +109,7 @@ func TestPeersChangeLive(t *testing.T) { bySpeaker(t, testPeersChangeLive) }
 
 func testPeersChangeLive(t *testing.T, kind string) {
 	s := newSite(t, kind, 2)
-	s.start(spec6, router6, router6)
+	s.start(spec6, tor.IPv6, tor.IPv6)
 	s.wantSessions(1)
 	since := s.session("tor").Since
 	s.configure(strings.Replace(spec6, `peers: [`, `peers: [{name: tor-b, address: "fd00:2::1", peerASN: 64500}, `, 1))
@@ -263,7 +264,7 @@ func TestBirdMayDie(t *testing.T) {
 	s.wantProblem("BIRD", "connect to BIRD")
 	s.startBird("-R")
 	s.wantSessions(1)
-	s.wantEstablished(r.bird, 1)
+	s.wantEstablished(r.Bird, 1)
 	s.wantProblem("", "")
 	s.wantRoutes(r.Netns, "main", pool6AtRouter)
 	s.wantRoutes(s.node, "main", default6, pool6Main)
@@ -302,10 +303,10 @@ func TestMissingBirdConf(t *testing.T) {
 // TestDeadPeerHoldsNothingBack: BIRD starts again while one of its peers is gone.
 func TestDeadPeerHoldsNothingBack(t *testing.T) {
 	s := newSite(t, onBIRD, 2)
-	s.start(strings.Replace(spec6, "peers: [", `peers: [{name: dead, address: "fd00:2::1", peerASN: 64500}, `, 1), router6, router6)
+	s.start(strings.Replace(spec6, "peers: [", `peers: [{name: dead, address: "fd00:2::1", peerASN: 64500}, `, 1), tor.IPv6, tor.IPv6)
 	s.wantSessions(2)
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter)
-	must(t, s.routers[1].bird.End(t.Context(), unix.SIGKILL))
+	must(t, s.routers[1].Bird.End(t.Context(), unix.SIGKILL))
 	must(t, s.bird.End(t.Context(), unix.SIGKILL))
 	s.startBird("-R")
 	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 16")
@@ -327,7 +328,7 @@ func TestAnotherSpeaker(t *testing.T) {
 	s.startBirdd("--bird-conf", "")
 	must(t, os.WriteFile(s.path("bird.conf"), []byte(conf), 0o600))
 	s.startSpeaker()
-	s.routers[0].start(router6)
+	s.routers[0].start(tor.IPv6)
 	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 16")
 	s.wantRoutes(s.routers[0].Netns, "main", pool6AtRouter, "2001:db8:f::7 via fd00:1::2 dev node proto bird metric 32")
 	s.wantRoutes(s.node, "main", pool6Main, default6)

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,12 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"flock.fritzlab.net/flock/plugins/speaker"
 	"flock.fritzlab.net/flock/test/build"
 	"flock.fritzlab.net/flock/test/lab"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // asBirdd makes the test binary behave as birdd.
@@ -46,8 +43,7 @@ func bySpeaker(t *testing.T, test func(t *testing.T, kind string)) {
 	}
 }
 
-// site is a node with a speaker and a birdd, and its routers, each on a link of its own: router n, counted
-// from 1, has fd00:n::1 and 10.0.n.1 on it, the node fd00:n::2 and 10.0.n.2. The node has a link "pod".
+// site is a [tor.Site] with a speaker and a birdd.
 type site struct {
 	*testing.T
 	kind    string // of the speaker
@@ -62,48 +58,23 @@ type site struct {
 }
 
 type router struct {
-	*lab.Netns
-	site  *site
-	index int
-	conf  string
-	bird  *lab.Bird
+	*tor.Router
+	site *site
 }
 
 func newSite(t *testing.T, kind string, routers int) *site {
 	t.Helper()
 	t.Parallel() // most of each test is waiting for BIRD's timers
-	s := &site{T: t, kind: kind, dir: t.TempDir(), node: newNetns(t)}
-	must(t, os.Mkdir(s.path("config"), 0o755))
-	for i := 1; i <= routers; i++ {
-		r := &router{Netns: newNetns(t), site: s, index: i, conf: filepath.Join(s.dir, fmt.Sprintf("router%d", i), "bird.conf")}
-		must(t, os.Mkdir(filepath.Dir(r.conf), 0o755))
-		must(t, lab.Cable{MTU: 1500,
-			A: lab.End{Netns: s.node, Name: fmt.Sprintf("up%d", i), Addresses: ends(i, 2)},
-			B: lab.End{Netns: r.Netns, Name: "node", Addresses: ends(i, 1)},
-		}.Lay())
-		s.routers = append(s.routers, r)
-	}
-	s.ip("link add pod up type veth peer name pod1")
-	s.ip("link set pod1 up")
-	return s
-}
-
-func newNetns(t *testing.T) *lab.Netns {
-	t.Helper()
-	n, err := lab.NewNetns(lab.UniqueName("flt-birdd"))
+	s := &site{T: t, kind: kind, dir: t.TempDir()}
+	lay, err := tor.NewSite(t.Context(), s.dir, routers)
 	must(t, err)
-	t.Cleanup(func() { n.Delete() })
-	for _, key := range []string{"ipv6/conf/all/forwarding", "ipv4/ip_forward"} {
-		must(t, n.Sysctl(key, "1"))
+	t.Cleanup(func() { lay.Delete() })
+	s.node = lay.Node
+	for _, r := range lay.Routers {
+		s.routers = append(s.routers, &router{r, s})
 	}
-	return n
-}
-
-func ends(link, host int) []netip.Prefix {
-	return []netip.Prefix{
-		netip.MustParsePrefix(fmt.Sprintf("fd00:%d::%d/64", link, host)),
-		netip.MustParsePrefix(fmt.Sprintf("10.0.%d.%d/24", link, host)),
-	}
+	must(t, os.Mkdir(s.path("config"), 0o755))
+	return s
 }
 
 func must(t *testing.T, err error) {
@@ -200,7 +171,7 @@ var extensions = sync.OnceValues(func() (string, error) {
 	return extensionsDir, os.WriteFile(filepath.Join(extensionsDir, "speaker-gobgp"), program, 0o755)
 })
 
-// start starts everything: the routers with the configuration that [routerConf] makes of each text.
+// start starts everything: the routers with the configuration that [tor.Router.Start] makes of each text.
 func (s *site) start(spec string, routers ...string) {
 	s.Helper()
 	s.configure(spec)
@@ -219,36 +190,8 @@ func (s *site) startSpeakers(routers ...string) {
 
 func (r *router) start(text string) {
 	r.site.Helper()
-	must(r.site.T, os.WriteFile(r.conf, []byte(routerConf(r.index, text)), 0o600))
-	var err error
-	r.bird, err = r.StartBird(r.site.Context(), r.conf, filepath.Join(filepath.Dir(r.conf), "bird.ctl"))
-	must(r.site.T, err)
+	must(r.site.T, r.Start(r.site.Context(), text))
 }
-
-// routerConf returns an ordinary router's configuration around the text, in which N stands for the
-// router's number and SESSION for what every session of it has.
-func routerConf(index int, text string) string {
-	base := `
-router id 10.255.0.N;
-protocol device {}
-protocol kernel kernel6 { ipv6 { export where source = RTS_BGP; }; merge paths on; }
-protocol kernel kernel4 { ipv4 { export where source = RTS_BGP; }; merge paths on; }
-`
-	const session = `connect delay time 1; connect retry time 1; error wait time 1, 2; graceful restart on; local as 64500;`
-	return strings.NewReplacer("SESSION", session, "N", fmt.Sprint(index)).Replace(base + text)
-}
-
-// router6 is a router with one IPv6 session, which gives the node a default route.
-const router6 = `
-protocol static default6 { ipv6; route ::/0 unreachable; }
-protocol bgp node6 { SESSION neighbor fd00:N::2 as 64512; ipv6 { import all; export all; }; }
-`
-
-// router46 has a session for each family.
-const router46 = router6 + `
-protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }
-protocol bgp node4 { SESSION neighbor 10.0.N.2 as 64512; ipv4 { import all; export all; }; }
-`
 
 const limit = 20 * time.Second
 
@@ -264,34 +207,6 @@ func (s *site) birddLog() string {
 	return string(text)
 }
 
-// routesOf returns the routes of a table as ip(8) shows them, one a line, those of links apart.
-func routesOf(ctx context.Context, n *lab.Netns, table string) ([]string, error) {
-	var routes []string
-	for _, family := range []string{"-6", "-4"} {
-		out, err := n.Run(ctx, "ip", family, "route", "show", "table", table)
-		if err != nil && !strings.Contains(err.Error(), "FIB table does not exist") {
-			return nil, err
-		}
-		out = strings.ReplaceAll(out, "\n\tnexthop", " nexthop") // one line a route
-		for line := range strings.Lines(out) {
-			line = strings.NewReplacer(" pref medium", "", " dev lo", "", " scope link", "").Replace(line)
-			line = sortHops(strings.Join(strings.Fields(line), " "))
-			if line != "" && !strings.Contains(line, "proto kernel") && !strings.Contains(line, "does not exist") && !strings.Contains(line, "Dump terminated") {
-				routes = append(routes, line)
-			}
-		}
-	}
-	slices.Sort(routes)
-	return routes, nil
-}
-
-// sortHops brings the next hops of one route into an order.
-func sortHops(line string) string {
-	hops := strings.Split(line, " nexthop ")
-	slices.Sort(hops[1:])
-	return strings.Join(hops, " nexthop ")
-}
-
 // wantRoutes waits until the table holds exactly these routes.
 func (s *site) wantRoutes(n *lab.Netns, table string, want ...string) {
 	s.Helper()
@@ -299,11 +214,11 @@ func (s *site) wantRoutes(n *lab.Netns, table string, want ...string) {
 		if n == s.node && s.kind != onBIRD {
 			want[i] = strings.ReplaceAll(want[i], "proto bird", "proto bgp")
 		}
-		want[i] = sortHops(want[i])
+		want[i] = tor.SortHops(want[i])
 	}
 	slices.Sort(want)
 	s.eventually(fmt.Sprintf("table %s of %s holds what it should", table, n.Name), func() error {
-		got, err := routesOf(s.Context(), n, table)
+		got, err := tor.Routes(s.Context(), n, table)
 		if err == nil && !slices.Equal(got, want) {
 			err = fmt.Errorf("it holds\n\t%s\nnot\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 		}
@@ -334,22 +249,10 @@ func (s *site) wantEstablished(b *lab.Bird, count int) {
 	must(s.T, b.AwaitEstablished(s.Context(), count))
 }
 
-// watchDeletes notes every route that a router's kernel loses; the function returns them.
+// watchDeletes notes every route that a namespace loses; the function returns them.
 func (s *site) watchDeletes(n *lab.Netns) func() []string {
 	s.Helper()
-	updates := make(chan netlink.RouteUpdate, 1000)
-	must(s.T, n.Do(func() error { return netlink.RouteSubscribe(updates, s.Context().Done()) }))
-	return func() []string {
-		var deleted []string
-		for {
-			select {
-			case u := <-updates:
-				if u.Type == unix.RTM_DELROUTE {
-					deleted = append(deleted, u.Dst.String())
-				}
-			default:
-				return deleted
-			}
-		}
-	}
+	lost, err := tor.Losses(s.Context(), n)
+	must(s.T, err)
+	return lost
 }

@@ -17,6 +17,7 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakers"
 	"flock.fritzlab.net/flock/plugins/speaker"
 	"flock.fritzlab.net/flock/test/lab"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // area is where birdd notes what is wrong with the site's speaker.
@@ -92,7 +93,7 @@ func TestRunnerMayDie(t *testing.T) {
 	s.wantSessions(1)
 	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64500, med: 5", 1)) // birdd goes on by itself
 	s.eventually("the change is announced", func() error {
-		out, err := s.routers[0].bird.Ask(t.Context(), "show route all 2001:db8:1::/64")
+		out, err := s.routers[0].Bird.Ask(t.Context(), "show route all 2001:db8:1::/64")
 		if err == nil && !strings.Contains(out, "BGP.med: 5") {
 			err = errNotExpected
 		}
@@ -154,7 +155,7 @@ func TestNoExtension(t *testing.T) {
 	s.wantCondition("Established", "Unknown", "SpeakerUnreachable", "birdd speaker gobgp")
 	s.wantCondition("Announced", "Unknown", "SpeakerUnreachable", "birdd speaker gobgp")
 	s.wantNetwork("True", "FlockDoesNotAnnounce")
-	s.startSpeakers(router6)
+	s.startSpeakers(tor.IPv6)
 	s.wantCondition("Announced", "True", "SummariesAnnounced", "")
 	s.wantNetwork("False", "FlockAnnounces")
 	s.wantProblem("", "")

@@ -21,6 +21,7 @@ import (
 	"flock.fritzlab.net/flock/internal/health"
 	"flock.fritzlab.net/flock/internal/store"
 	"flock.fritzlab.net/flock/plugins/cni"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // status runs "birdd status" on the node.
@@ -76,7 +77,7 @@ func TestStatus(t *testing.T) { bySpeaker(t, testStatus) }
 
 func testStatus(t *testing.T, kind string) {
 	s := newSite(t, kind, 1)
-	s.start(strings.Replace(spec6, "peers: [", `peers: [{name: absent, address: "fd00:1::99", peerASN: 64501}, `, 1), router6)
+	s.start(strings.Replace(spec6, "peers: [", `peers: [{name: absent, address: "fd00:1::99", peerASN: 64501}, `, 1), tor.IPv6)
 	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 16")
 	s.ip("-6 route add 2001:db8:f::8 dev pod table 7273 proto 73 metric 20")
 	s.ip("-6 route add 2001:db8:f::8 dev pod1 table 7273 proto 73 metric 21")

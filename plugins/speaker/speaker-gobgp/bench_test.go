@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // BenchmarkAnnounce measures from a route in the announcement table to the route in the router's kernel, with more routes
@@ -23,7 +25,7 @@ func BenchmarkAnnounce(b *testing.B) {
 			s := newSite(b, 1)
 			s.announceSummaries()
 			s.fill(beside)
-			s.start(s.config(tor6(1)), router6)
+			s.start(s.config(tor6(1)), tor.IPv6)
 			s.awaitRoutes(beside)
 			updates := make(chan netlink.RouteUpdate, 20_000)
 			must(b, s.routers[0].Do(func() error { return netlink.RouteSubscribe(updates, b.Context().Done()) }))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"flock.fritzlab.net/flock/plugins/speaker"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // logged tells whether the speaker's log has the text.
@@ -29,7 +30,7 @@ func TestIPv4OverIPv6(t *testing.T) {
 	s.announceSummaries()
 	p := tor6(1)
 	p.IPv4 = true
-	s.start(s.config(p), strings.Replace(router6, "ipv6 { import all;", "ipv4 { import all; export all; extended next hop on; }; ipv6 { import all;", 1)+
+	s.start(s.config(p), strings.Replace(tor.IPv6, "ipv6 { import all;", "ipv4 { import all; export all; extended next hop on; }; ipv6 { import all;", 1)+
 		"protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }")
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter, "10.244.1.0/24 via inet6 fd00:1::2 dev node proto bird metric 32")
 	s.wantRoutes(s.node, default6, "default via inet6 fd00:1::1 dev up1 proto bgp metric 32")
@@ -138,7 +139,7 @@ func TestLinkLocalPeer(t *testing.T) {
 	p := tor6(1)
 	p.Address, p.Interface = addr(linkLocal(s.routers[0].ip("-6 addr show dev node"))), "up1"
 	node := linkLocal(s.ip("-6 addr show dev up1"))
-	s.start(s.config(p), strings.Replace(router6, "neighbor fd00:N::2 as 64512;", "neighbor "+node+` as 64512; interface "node"; passive;`, 1))
+	s.start(s.config(p), strings.Replace(tor.IPv6, "neighbor fd00:N::2 as 64512;", "neighbor "+node+` as 64512; interface "node"; passive;`, 1))
 	s.wantRoutes(s.routers[0].Netns, "2001:db8:1::/64 via "+node+" dev node proto bird metric 32")
 	s.wantRoutes(s.node, "default via "+p.Address.String()+" dev up1 proto bgp metric 32")
 }
@@ -183,13 +184,13 @@ func TestAttributes(t *testing.T) {
 	p := tor6(1)
 	c := s.config(p)
 	c.LocalASN = 64500
-	s.start(c, strings.Replace(router6, "as 64512", "as 64500; direct", 1))
+	s.start(c, strings.Replace(tor.IPv6, "as 64512", "as 64500; direct", 1))
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter)
 	since := s.status().Sessions[0].Since
 	has := func(want ...string) {
 		t.Helper()
 		s.eventually("the router has the attributes", func() error {
-			out, err := s.routers[0].bird.Ask(s.Context(), "show route all 2001:db8:1::/64")
+			out, err := s.routers[0].Bird.Ask(s.Context(), "show route all 2001:db8:1::/64")
 			for _, w := range want {
 				if err == nil && !strings.Contains(out, w) {
 					err = fmt.Errorf("no %q in\n%s", w, out)
@@ -210,7 +211,7 @@ func TestAttributes(t *testing.T) {
 }
 
 // connecting is a router that the node cannot connect to: it listens on another port.
-var connecting = strings.Replace(router6, "ipv6 { import", "local port 1179 as 64500; ipv6 { import", 1)
+var connecting = strings.Replace(tor.IPv6, "ipv6 { import", "local port 1179 as 64500; ipv6 { import", 1)
 
 // TestRouterConnects: a router that only connects gets its session, and nobody else who connects does.
 func TestRouterConnects(t *testing.T) {
@@ -234,7 +235,7 @@ func TestPortInUse(t *testing.T) {
 	}
 	other.Close()
 	s.configure(s.config(tor6(1)))
-	s.routers[0].start(router6)
+	s.routers[0].start(tor.IPv6)
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter)
 }
 
@@ -243,7 +244,7 @@ func TestPassword(t *testing.T) {
 	const password = "x; } # ' \\ 7"
 	s := newSite(t, 1)
 	s.announceSummaries()
-	protected := strings.Replace(router6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
+	protected := strings.Replace(tor.IPv6, "ipv6 { import", `password "`+password+`"; ipv6 { import`, 1)
 	p := tor6(1)
 	p.Password = speaker.NewPassword("wrong")
 	s.start(s.config(p), protected)
@@ -257,7 +258,7 @@ func TestPassword(t *testing.T) {
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter)
 	p.Password = speaker.NewPassword("")
 	s.configure(s.config(p))
-	must(t, s.routers[0].bird.End(t.Context(), os.Kill))
+	must(t, s.routers[0].Bird.End(t.Context(), os.Kill))
 	s.routers[0].start(connecting)
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter)
 	s.wantEstablished(1)
@@ -271,7 +272,7 @@ func TestPassword(t *testing.T) {
 func TestConfigureAgain(t *testing.T) {
 	s := newSite(t, 2)
 	s.announceSummaries()
-	s.start(s.config(tor6(1), tor6(2)), router6, router6)
+	s.start(s.config(tor6(1), tor6(2)), tor.IPv6, tor.IPv6)
 	s.wantEstablished(2)
 	first := s.status().Sessions[0]
 	s.configure(s.config(tor6(1), tor6(2)))
@@ -279,7 +280,7 @@ func TestConfigureAgain(t *testing.T) {
 	slow.HoldTime, slow.KeepaliveTime = 9*time.Second, 3*time.Second
 	s.configure(s.config(tor6(1), slow))
 	s.eventually("the other session has the hold time", func() error {
-		out, err := s.routers[1].bird.Ask(t.Context(), "show protocols all node6")
+		out, err := s.routers[1].Bird.Ask(t.Context(), "show protocols all node6")
 		if err == nil && !strings.Contains(out, "/9\n") {
 			err = errors.New(out)
 		}
@@ -321,7 +322,7 @@ func TestFourOctetASN(t *testing.T) {
 	p.ASN = 4200000001
 	c := s.config(p)
 	c.LocalASN = 4200000002
-	s.start(c, strings.NewReplacer("SESSION", "connect delay time 1; local as 4200000001;", "64512", "4200000002").Replace(router6))
+	s.start(c, strings.NewReplacer("SESSION", "connect delay time 1; local as 4200000001;", "64512", "4200000002").Replace(tor.IPv6))
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter)
 	s.wantRoutes(s.node, default6)
 }
@@ -340,6 +341,6 @@ func TestLastError(t *testing.T) {
 		})
 	}
 	lastError("connection refused")
-	s.routers[0].start(strings.Replace(router6, "SESSION", "connect delay time 1; local as 64501;", 1))
+	s.routers[0].start(strings.Replace(tor.IPv6, "SESSION", "connect delay time 1; local as 64501;", 1))
 	lastError("bad")
 }

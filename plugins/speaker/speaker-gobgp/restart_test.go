@@ -8,31 +8,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"flock.fritzlab.net/flock/plugins/speaker"
 	"flock.fritzlab.net/flock/test/lab"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
-// watchDeletes notes every route that a kernel loses; the function returns them.
+// watchDeletes notes every route that a namespace loses; the function returns them.
 func (s *site) watchDeletes(n *lab.Netns) func() []string {
 	s.Helper()
-	updates := make(chan netlink.RouteUpdate, 1000)
-	must(s.TB, n.Do(func() error { return netlink.RouteSubscribe(updates, s.Context().Done()) }))
-	return func() []string {
-		var deleted []string
-		for {
-			select {
-			case u := <-updates:
-				if u.Type == unix.RTM_DELROUTE && u.Table == unix.RT_TABLE_MAIN {
-					deleted = append(deleted, u.Dst.String())
-				}
-			default:
-				return deleted
-			}
-		}
-	}
+	lost, err := tor.Losses(s.Context(), n)
+	must(s.TB, err)
+	return lost
 }
 
 // wantLost waits until the kernel has told of this loss; it must be the only one.
@@ -70,7 +58,7 @@ func TestRestart(t *testing.T) {
 			s := newSite(t, 1)
 			s.announceSummaries()
 			config := s.config(tor6(1), tor4(1))
-			s.start(config, router46)
+			s.start(config, tor.DualStack)
 			s.wantRoutes(s.routers[0].Netns, pool6AtRouter, pool4AtRouter)
 			s.wantRoutes(s.node, default6, default4)
 			atRouter, atNode := s.watchDeletes(s.routers[0].Netns), s.watchDeletes(s.node)
@@ -102,10 +90,10 @@ func TestRestartWithDeadPeer(t *testing.T) {
 	s := newSite(t, 2)
 	s.announceSummaries()
 	config := s.config(tor6(1), tor6(2))
-	s.start(config, router6, router6)
+	s.start(config, tor.IPv6, tor.IPv6)
 	s.wantRoutes(s.node, "default proto bgp metric 32 nexthop via fd00:1::1 dev up1 weight 1 nexthop via fd00:2::1 dev up2 weight 1")
 	s.kill()
-	must(t, s.routers[1].bird.End(t.Context(), os.Kill))
+	must(t, s.routers[1].Bird.End(t.Context(), os.Kill))
 	s.ip("-6 route add 2001:db8:f::7 dev pod table 7273 proto 73 metric 20")
 	s.launch()
 	start := time.Now()
@@ -121,11 +109,11 @@ func TestRestartWithDeadPeer(t *testing.T) {
 func TestStopNow(t *testing.T) {
 	s := newSite(t, 1)
 	s.announceSummaries()
-	s.start(s.config(tor6(1), tor4(1)), router46)
+	s.start(s.config(tor6(1), tor4(1)), tor.DualStack)
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter, pool4AtRouter)
 	s.wantRoutes(s.node, default6, default4)
 	must(t, s.speaker.Stop(t.Context(), speaker.StopNow))
-	if got, err := routesOf(t.Context(), s.node, "main"); err != nil || len(got) > 0 {
+	if got, err := tor.Routes(t.Context(), s.node, "main"); err != nil || len(got) > 0 {
 		t.Errorf("the node still has %s, %v", got, err)
 	}
 	s.wantRoutes(s.routers[0].Netns)
@@ -155,7 +143,7 @@ func TestNoRestart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, 1)
-			s.start(s.config(tor6(1)), router6)
+			s.start(s.config(tor6(1)), tor.IPv6)
 			s.wantRoutes(s.node, default6)
 			must(t, s.speaker.Stop(t.Context(), speaker.StopGraceful))
 			s.client.Kill()
@@ -174,7 +162,7 @@ func TestNoRestart(t *testing.T) {
 func TestRouterRestarts(t *testing.T) {
 	s := newSite(t, 1)
 	s.announceSummaries()
-	s.start(s.config(tor6(1)), router6+"protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
+	s.start(s.config(tor6(1)), tor.IPv6+"protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
 	s.wantRoutes(s.node, default6)
 	p := tor6(1)
 	p.ImportAccept = everything
@@ -182,14 +170,14 @@ func TestRouterRestarts(t *testing.T) {
 	const other = "2001:db8:a::/48 via fd00:1::1 dev up1 proto bgp metric 32"
 	s.wantRoutes(s.node, default6, other)
 	lost := s.watchDeletes(s.node)
-	must(t, s.routers[0].bird.End(t.Context(), os.Kill))
+	must(t, s.routers[0].Bird.End(t.Context(), os.Kill))
 	s.eventually("the session is down", func() error {
 		if s.status().Sessions[0].State == speaker.Established {
 			return errNotYet
 		}
 		return nil
 	})
-	s.routers[0].start(router6, "-R") // without the other route
+	s.routers[0].start(tor.IPv6, "-R") // without the other route
 	s.wantRoutes(s.node, default6)
 	s.wantLost(lost, "2001:db8:a::/48")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"flock.fritzlab.net/flock/plugins/speaker"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // TestDualStack: the pools reach the router and single addresses as they come and go, and the node has its default routes.
@@ -17,7 +18,7 @@ import (
 func TestDualStack(t *testing.T) {
 	s := newSite(t, 1)
 	s.announceSummaries()
-	s.start(s.config(tor6(1), tor4(1)), router46)
+	s.start(s.config(tor6(1), tor4(1)), tor.DualStack)
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter, pool4AtRouter)
 	s.wantRoutes(s.node, default6, default4)
 	for _, gone := range []string{"link set pod down", "link del pod"} {
@@ -41,7 +42,7 @@ func TestDualStack(t *testing.T) {
 // TestNodeTakesItsRoutesBack: what others delete, or the kernel with a link, comes back.
 func TestNodeTakesItsRoutesBack(t *testing.T) {
 	s := newSite(t, 1)
-	s.start(s.config(tor6(1), tor4(1)), router46)
+	s.start(s.config(tor6(1), tor4(1)), tor.DualStack)
 	s.wantRoutes(s.node, default6, default4)
 	s.ip("-6 route del default")
 	s.ip("-4 route del default")
@@ -62,7 +63,7 @@ func TestForeignRouteStays(t *testing.T) {
 	const foreign4 = "default via 10.0.1.77 dev up1 proto static metric 32"
 	s.ip("-6 route add " + foreign6)
 	s.ip("-4 route add " + foreign4)
-	s.start(s.config(tor6(1), tor4(1)), router46)
+	s.start(s.config(tor6(1), tor4(1)), tor.DualStack)
 	s.wantEstablished(2)
 	s.eventually("the speaker says what is in the way", func() error { return s.logged("another protocol's route") })
 	s.wantRoutes(s.node, foreign6, foreign4)
@@ -78,7 +79,7 @@ func TestReflectedAnycast(t *testing.T) {
 	s.announceSummaries()
 	any1 := tor6(1)
 	any1.ImportAccept = everything
-	s.start(s.config(any1, tor6(2)), router6+"protocol static { ipv6; route 2001:db8:f::7/128 unreachable; }", router6)
+	s.start(s.config(any1, tor6(2)), tor.IPv6+"protocol static { ipv6; route 2001:db8:f::7/128 unreachable; }", tor.IPv6)
 	const reflected = "2001:db8:f::7 via fd00:1::1 dev up1 proto bgp metric 32"
 	const defaults = "default proto bgp metric 32 nexthop via fd00:1::1 dev up1 weight 1 nexthop via fd00:2::1 dev up2 weight 1"
 	const announced = "2001:db8:f::7 via fd00:2::2 dev node proto bird metric 32"
@@ -101,18 +102,18 @@ func TestECMP(t *testing.T) {
 	s := newSite(t, 2)
 	p1, p2 := tor4(1), tor4(2)
 	p1.GracefulRestart, p2.GracefulRestart = false, false
-	s.start(s.config(tor6(1), p1, tor6(2), p2), router46, router46)
+	s.start(s.config(tor6(1), p1, tor6(2), p2), tor.DualStack, tor.DualStack)
 	hop := func(one, two string) string {
 		return "default proto bgp metric 32 nexthop via " + one + " dev up1 weight 1 nexthop via " + two + " dev up2 weight 1"
 	}
 	s.wantRoutes(s.node, hop("fd00:1::1", "fd00:2::1"), hop("10.0.1.1", "10.0.2.1"))
-	_, err := s.routers[1].bird.Ask(t.Context(), "disable node4")
+	_, err := s.routers[1].Bird.Ask(t.Context(), "disable node4")
 	must(t, err)
 	s.wantRoutes(s.node, hop("fd00:1::1", "fd00:2::1"), default4)
-	_, err = s.routers[1].bird.Ask(t.Context(), "disable node6")
+	_, err = s.routers[1].Bird.Ask(t.Context(), "disable node6")
 	must(t, err)
 	s.wantRoutes(s.node, default6, default4)
-	s.routers[1].bird.Ask(t.Context(), "enable all")
+	s.routers[1].Bird.Ask(t.Context(), "enable all")
 	s.wantRoutes(s.node, hop("fd00:1::1", "fd00:2::1"), hop("10.0.1.1", "10.0.2.1"))
 }
 
@@ -125,7 +126,7 @@ func TestImportFilter(t *testing.T) {
 		p.ImportAccept = accept
 		return s.config(p)
 	}
-	s.start(peer(speaker.PrefixMatch{Prefix: netip.MustParsePrefix("::/0")}), router6+`
+	s.start(peer(speaker.PrefixMatch{Prefix: netip.MustParsePrefix("::/0")}), tor.IPv6+`
 protocol static { ipv6;
 	route fd00:1::/64 unreachable;		# the link itself
 	route fd00::/16 unreachable;		# and around it
@@ -161,12 +162,12 @@ func TestMaxPrefixes(t *testing.T) {
 	s := newSite(t, 1)
 	p := tor6(1)
 	p.ImportAccept, p.MaxPrefixes = everything, 10
-	s.start(s.config(p), router6+"protocol static { ipv6; "+flood.String()+"}")
+	s.start(s.config(p), tor.IPv6+"protocol static { ipv6; "+flood.String()+"}")
 	s.wantEstablished(1)
 	taken := func(want int) {
 		t.Helper()
 		s.eventually(fmt.Sprintf("%d prefixes are taken", want), func() error {
-			routes, err := routesOf(s.Context(), s.node, "main")
+			routes, err := tor.Routes(s.Context(), s.node, "main")
 			if err == nil && len(routes) != want {
 				err = fmt.Errorf("%d are", len(routes))
 			}
@@ -195,7 +196,7 @@ func TestExportAccept(t *testing.T) {
 	for _, route := range []string{"2001:db8:f::7", "2001:db8:e::7", "2001:db8:f::/64", "::/0", "2001:db8:1::/65"} {
 		s.ip("-6 route add " + route + " dev pod table 7273 proto 73 metric 16")
 	}
-	s.start(c, router46)
+	s.start(c, tor.DualStack)
 	one := "2001:db8:f::7 via fd00:1::2 dev node proto bird metric 32"
 	s.wantRoutes(s.routers[0].Netns, pool6AtRouter, pool4AtRouter, one)
 	status := s.status(prefixes("2001:db8:f::7/128", "2001:db8:e::7/128")...)
@@ -214,8 +215,8 @@ func TestNoTransit(t *testing.T) {
 	s.announceSummaries()
 	p1, p2 := tor6(1), tor6(2)
 	p1.ImportAccept, p2.ASN = everything, 64501
-	s.start(s.config(p1, p2), router6+"protocol static { ipv6; route 2001:db8:a::/48 unreachable; }",
-		strings.Replace(router6, "SESSION", strings.Replace("SESSION", "SESSION", "connect delay time 1; connect retry time 1; local as 64501;", 1), 1))
+	s.start(s.config(p1, p2), tor.IPv6+"protocol static { ipv6; route 2001:db8:a::/48 unreachable; }",
+		strings.Replace(tor.IPv6, "SESSION", "connect delay time 1; connect retry time 1; local as 64501;", 1))
 	s.wantRoutes(s.node, "2001:db8:a::/48 via fd00:1::1 dev up1 proto bgp metric 32",
 		"default proto bgp metric 32 nexthop via fd00:1::1 dev up1 weight 1 nexthop via fd00:2::1 dev up2 weight 1")
 	s.wantRoutes(s.routers[1].Netns, "2001:db8:1::/64 via fd00:2::2 dev node proto bird metric 32")
@@ -224,7 +225,7 @@ func TestNoTransit(t *testing.T) {
 // TestCableOut: with a link's carrier goes the way over it, and no other, long before the hold time has passed.
 func TestCableOut(t *testing.T) {
 	s := newSite(t, 2)
-	s.start(s.config(tor6(1), tor4(1), tor6(2), tor4(2)), router46, router46)
+	s.start(s.config(tor6(1), tor4(1), tor6(2), tor4(2)), tor.DualStack, tor.DualStack)
 	both6 := "default proto bgp metric 32 nexthop via fd00:1::1 dev up1 weight 1 nexthop via fd00:2::1 dev up2 weight 1"
 	both4 := "default proto bgp metric 32 nexthop via 10.0.1.1 dev up1 weight 1 nexthop via 10.0.2.1 dev up2 weight 1"
 	s.wantRoutes(s.node, both6, both4)
@@ -247,7 +248,7 @@ func TestCableOut(t *testing.T) {
 // TestUnreachableNextHop: routes whose next hop is on none of the node's links are not installed, and the log says so.
 func TestUnreachableNextHop(t *testing.T) {
 	s := newSite(t, 1)
-	s.start(s.config(tor6(1)), strings.Replace(router6, "export all", "export filter { bgp_next_hop = fd00:9::1; accept; }", 1))
+	s.start(s.config(tor6(1)), strings.Replace(tor.IPv6, "export all", "export filter { bgp_next_hop = fd00:9::1; accept; }", 1))
 	s.eventually("the log tells of the next hop", func() error {
 		return s.logged("next hop fd00:9::1 of what fd00:1::1 announces")
 	})

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -21,6 +20,7 @@ import (
 
 	"flock.fritzlab.net/flock/plugins/speaker"
 	"flock.fritzlab.net/flock/test/lab"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // asSpeaker makes the test binary behave as speaker-gobgp.
@@ -38,8 +38,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// site is a node with the speaker, and its routers, each on a link of its own: router n, counted from 1, has fd00:n::1
-// and 10.0.n.1 on it, the node fd00:n::2 and 10.0.n.2. The node has a link "pod".
+// site is a [tor.Site] with the speaker.
 type site struct {
 	testing.TB
 	dir     string
@@ -50,11 +49,8 @@ type site struct {
 }
 
 type router struct {
-	*lab.Netns
-	site  *site
-	index int
-	conf  string
-	bird  *lab.Bird
+	*tor.Router
+	site *site
 }
 
 func newSite(t testing.TB, routers int) *site {
@@ -62,34 +58,15 @@ func newSite(t testing.TB, routers int) *site {
 	if t, ok := t.(*testing.T); ok {
 		t.Parallel()
 	}
-	s := &site{TB: t, dir: t.TempDir(), node: newNetns(t)}
-	for i := 1; i <= routers; i++ {
-		r := &router{Netns: newNetns(t), site: s, index: i, conf: filepath.Join(s.dir, fmt.Sprintf("router%d", i), "bird.conf")}
-		must(t, os.Mkdir(filepath.Dir(r.conf), 0o755))
-		must(t, lab.Cable{MTU: 1500,
-			A: lab.End{Netns: s.node, Name: fmt.Sprintf("up%d", i), Addresses: ends(i, 2)},
-			B: lab.End{Netns: r.Netns, Name: "node", Addresses: ends(i, 1)},
-		}.Lay())
-		s.routers = append(s.routers, r)
-	}
-	s.ip("link add pod up type veth peer name pod1")
-	s.ip("link set pod1 up")
-	return s
-}
-
-func newNetns(t testing.TB) *lab.Netns {
-	t.Helper()
-	n, err := lab.NewNetns(lab.UniqueName("flt-gobgp"))
+	s := &site{TB: t, dir: t.TempDir()}
+	lay, err := tor.NewSite(t.Context(), s.dir, routers)
 	must(t, err)
-	t.Cleanup(func() { n.Delete() })
-	for _, key := range []string{"ipv6/conf/all/forwarding", "ipv4/ip_forward"} {
-		must(t, n.Sysctl(key, "1"))
+	t.Cleanup(func() { lay.Delete() })
+	s.node = lay.Node
+	for _, r := range lay.Routers {
+		s.routers = append(s.routers, &router{r, s})
 	}
-	return n
-}
-
-func ends(link, host int) []netip.Prefix {
-	return prefixes(fmt.Sprintf("fd00:%d::%d/64", link, host), fmt.Sprintf("10.0.%d.%d/24", link, host))
+	return s
 }
 
 func prefixes(texts ...string) (list []netip.Prefix) {
@@ -160,7 +137,7 @@ func (s *site) configure(c speaker.Config) {
 	must(s.TB, s.speaker.Configure(s.Context(), c))
 }
 
-// start starts the speaker with the configuration, and the routers with that which [routerConf] makes of each text.
+// start starts the speaker with the configuration, and the routers with that which [tor.Router.Start] makes of each text.
 func (s *site) start(c speaker.Config, routers ...string) {
 	s.Helper()
 	s.launch()
@@ -179,7 +156,7 @@ func (s *site) config(peers ...speaker.Peer) speaker.Config {
 		Own: []netip.Addr{addr("127.0.0.1")}, Peers: peers,
 	}
 	for i := range s.routers {
-		for _, p := range ends(i+1, 2) {
+		for _, p := range tor.Ends(i+1, 2) {
 			c.Own = append(c.Own, p.Addr())
 		}
 	}
@@ -213,39 +190,11 @@ func (s *site) announceSummaries() {
 	s.ip("-4 route add blackhole 10.244.1.0/24 table 7273 proto 73 metric 16")
 }
 
-// start starts the router's BIRD with the configuration that [routerConf] makes of the text, and more flags.
+// start is [tor.Router.Start].
 func (r *router) start(text string, flags ...string) {
 	r.site.Helper()
-	must(r.site.TB, os.WriteFile(r.conf, []byte(routerConf(r.index, text)), 0o600))
-	var err error
-	r.bird, err = r.StartBird(r.site.Context(), r.conf, filepath.Join(filepath.Dir(r.conf), "bird.ctl"), flags...)
-	must(r.site.TB, err)
+	must(r.site.TB, r.Start(r.site.Context(), text, flags...))
 }
-
-// routerConf returns an ordinary router's configuration around the text, in which N stands for the router's number and
-// SESSION for what every session of it has.
-func routerConf(index int, text string) string {
-	base := `
-router id 10.255.0.N;
-protocol device {}
-protocol kernel kernel6 { ipv6 { export where source = RTS_BGP; }; merge paths on; }
-protocol kernel kernel4 { ipv4 { export where source = RTS_BGP; }; merge paths on; }
-`
-	const session = `connect delay time 1; connect retry time 1; error wait time 1, 2; graceful restart on; local as 64500;`
-	return strings.NewReplacer("SESSION", session, "N", fmt.Sprint(index)).Replace(base + text)
-}
-
-// router6 is a router with one IPv6 session, which gives the node a default route.
-const router6 = `
-protocol static default6 { ipv6; route ::/0 unreachable; }
-protocol bgp node6 { SESSION neighbor fd00:N::2 as 64512; ipv6 { import all; export all; }; }
-`
-
-// router46 has a session for each family.
-const router46 = router6 + `
-protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }
-protocol bgp node4 { SESSION neighbor 10.0.N.2 as 64512; ipv4 { import all; export all; }; }
-`
 
 // What the tables hold with these routers and one link.
 const (
@@ -265,43 +214,15 @@ func (s *site) eventually(what string, check func() error) {
 	}
 }
 
-// routesOf returns the routes of a table as ip(8) shows them, one a line, those of links apart.
-func routesOf(ctx context.Context, n *lab.Netns, table string) ([]string, error) {
-	var routes []string
-	for _, family := range []string{"-6", "-4"} {
-		out, err := n.Run(ctx, "ip", family, "route", "show", "table", table)
-		if err != nil {
-			return nil, err
-		}
-		out = strings.ReplaceAll(out, "\n\tnexthop", " nexthop") // one line a route
-		for line := range strings.Lines(out) {
-			line = strings.NewReplacer(" pref medium", "", " dev lo", "", " scope link", "").Replace(line)
-			line = sortHops(strings.Join(strings.Fields(line), " "))
-			if line != "" && !strings.Contains(line, "proto kernel") {
-				routes = append(routes, line)
-			}
-		}
-	}
-	slices.Sort(routes)
-	return routes, nil
-}
-
-// sortHops brings the next hops of one route into an order.
-func sortHops(line string) string {
-	hops := strings.Split(line, " nexthop ")
-	slices.Sort(hops[1:])
-	return strings.Join(hops, " nexthop ")
-}
-
 // wantRoutes waits until the main table holds exactly these routes.
 func (s *site) wantRoutes(n *lab.Netns, want ...string) {
 	s.Helper()
 	for i := range want {
-		want[i] = sortHops(want[i])
+		want[i] = tor.SortHops(want[i])
 	}
 	slices.Sort(want)
 	s.eventually("the main table of "+n.Name+" holds what it should", func() error {
-		got, err := routesOf(s.Context(), n, "main")
+		got, err := tor.Routes(s.Context(), n, "main")
 		if err == nil && !slices.Equal(got, want) {
 			err = fmt.Errorf("it holds\n\t%s\nnot\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 		}

@@ -5,76 +5,38 @@ package speakertest
 import (
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"flock.fritzlab.net/flock/plugins/speaker"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
-// start starts BIRD with an ordinary router's configuration around the text, in which N stands for the router's number
-// and SESSION for what every session of it has.
+// start is [tor.Router.Start].
 func (r *router) start(text string) {
 	r.w.Helper()
-	conf := r.write(text)
-	var err error
-	r.bird, err = r.StartBird(r.w.ctx, conf, filepath.Join(filepath.Dir(conf), "bird.ctl"))
-	r.w.must(err)
+	r.w.must(r.Start(r.w.ctx, text))
 }
 
-// write writes the configuration and returns its path.
-func (r *router) write(text string) string {
-	r.w.Helper()
-	conf := filepath.Join(r.w.folder, fmt.Sprintf("router%d", r.index), "bird.conf")
-	r.w.must(os.MkdirAll(filepath.Dir(conf), 0o755))
-	const base = `
-router id 10.255.0.N;
-protocol device {}
-protocol kernel kernel6 { ipv6 { export where source = RTS_BGP; }; merge paths on; }
-protocol kernel kernel4 { ipv4 { export where source = RTS_BGP; }; merge paths on; }
-`
-	const session = `connect delay time 1; connect retry time 1; error wait time 1, 2; graceful restart on; local as 64500;`
-	full := strings.NewReplacer("SESSION", session, "N", fmt.Sprint(r.index)).Replace(base + text)
-	r.w.must(os.WriteFile(conf, []byte(full), 0o600))
-	return conf
-}
-
-// reload has BIRD go by another text.
+// reload is [tor.Router.Reload].
 func (r *router) reload(text string) {
 	r.w.Helper()
-	r.write(text)
-	_, err := r.bird.Ask(r.w.ctx, "configure")
-	r.w.must(err)
+	r.w.must(r.Reload(r.w.ctx, text))
 }
 
 // show returns what BIRD knows of a prefix.
 func (r *router) show(prefix string) string {
 	r.w.Helper()
-	out, err := r.bird.Ask(r.w.ctx, "show route all "+prefix)
+	out, err := r.Bird.Ask(r.w.ctx, "show route all "+prefix)
 	r.w.must(err)
 	return out
 }
 
-// router6 is a router with one IPv6 session, which gives the node a default route, router46 one with a session for
-// each family.
-const (
-	router6 = `
-protocol static default6 { ipv6; route ::/0 unreachable; }
-protocol bgp node6 { SESSION neighbor fd00:N::2 as 64512; ipv6 { import all; export all; }; }
-`
-	router46 = router6 + `
-protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }
-protocol bgp node4 { SESSION neighbor 10.0.N.2 as 64512; ipv4 { import all; export all; }; }
-`
-)
-
 // tor6 and tor4 are the router's two sessions as the node configures them.
-func tor6(n int) speaker.Peer { return tor(fmt.Sprintf("tor%d-v6", n), fmt.Sprintf("fd00:%d::1", n)) }
+func tor6(n int) speaker.Peer { return peer(fmt.Sprintf("tor%d-v6", n), fmt.Sprintf("fd00:%d::1", n)) }
 
-func tor4(n int) speaker.Peer { return tor(fmt.Sprintf("tor%d-v4", n), fmt.Sprintf("10.0.%d.1", n)) }
+func tor4(n int) speaker.Peer { return peer(fmt.Sprintf("tor%d-v4", n), fmt.Sprintf("10.0.%d.1", n)) }
 
-func tor(name, address string) speaker.Peer {
+func peer(name, address string) speaker.Peer {
 	addr := netip.MustParseAddr(address)
 	return speaker.Peer{
 		Name: name, Address: addr, ASN: 64500, IPv4: addr.Is4(), IPv6: addr.Is6(), HoldTime: 90 * time.Second, KeepaliveTime: 30 * time.Second,
@@ -105,7 +67,7 @@ func (w *world) config(peers ...speaker.Peer) speaker.Config {
 		ExportAccept: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
 	}
 	for i := range w.routers {
-		for _, p := range ends(i+1, 2) {
+		for _, p := range tor.Ends(i+1, 2) {
 			c.Own = append(c.Own, p.Addr())
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"flock.fritzlab.net/flock/plugins/speaker"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // What router 1 has of the node in its main table.
@@ -31,7 +32,7 @@ func (w *world) withdraw(addr string) {
 }
 
 func sessions(w *world) {
-	w.routers[0].start(router46)
+	w.routers[0].start(tor.DualStack)
 	w.run(w.config(tor4(1), tor6(1)))
 	w.wantEstablished("tor1-v4")
 	w.wantEstablished("tor1-v6")
@@ -40,7 +41,7 @@ func sessions(w *world) {
 }
 
 func announces(w *world) {
-	w.routers[0].start(router46)
+	w.routers[0].start(tor.DualStack)
 	w.run(w.config(tor4(1), tor6(1)))
 	w.wantLearned(w.routers[0].Netns, atRouter4, atRouter6)
 	w.announce(single6, "pod")
@@ -52,7 +53,7 @@ func announces(w *world) {
 }
 
 func deadLink(w *world) {
-	w.routers[0].start(router6)
+	w.routers[0].start(tor.IPv6)
 	w.run(w.config(tor6(1)))
 	w.announce(single6, "pod")
 	w.announce("2001:db8:f::8", "up1")
@@ -63,7 +64,7 @@ func deadLink(w *world) {
 }
 
 func exportList(w *world) {
-	w.routers[0].start(router6)
+	w.routers[0].start(tor.IPv6)
 	c := w.config(tor6(1))
 	c.ExportAccept = []netip.Prefix{netip.MustParsePrefix("2001:db8:f::/48")}
 	for _, route := range []string{"2001:db8:e::7", "2001:db8:f::/64", "::/0", "2001:db8:1::/65", "2001:db8:1::7"} {
@@ -75,8 +76,8 @@ func exportList(w *world) {
 }
 
 func ownOnly(w *world) {
-	w.routers[0].start(router6 + "protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
-	w.routers[1].start(router6)
+	w.routers[0].start(tor.IPv6 + "protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
+	w.routers[1].start(tor.IPv6)
 	first := with(tor6(1), func(p *speaker.Peer) { p.ImportAccept = accept("::/0", 48) })
 	w.run(w.config(first, tor6(2)))
 	w.wantLearned(w.node, "2001:db8:a::/48 via fd00:1::1 dev up1",
@@ -90,14 +91,14 @@ func ownOnly(w *world) {
 
 func nextHopSelf(w *world) {
 	w.ip("-6 addr add fd00:1::5/64 dev up1 nodad")
-	w.routers[0].start(strings.Replace(router6, "fd00:N::2", "fd00:N::5", 1))
+	w.routers[0].start(strings.Replace(tor.IPv6, "fd00:N::2", "fd00:N::5", 1))
 	w.run(w.config(with(tor6(1), func(p *speaker.Peer) { p.LocalAddress = netip.MustParseAddr("fd00:1::5") })))
 	w.wantLearned(w.routers[0].Netns, pool6+" via fd00:1::5 dev node")
 }
 
 func attributes(w *world) {
 	pref, med := uint32(333), uint32(0)
-	w.routers[0].start(strings.Replace(router6, "as 64512", "as 64500; direct", 1))
+	w.routers[0].start(strings.Replace(tor.IPv6, "as 64512", "as 64500; direct", 1))
 	c := w.config(with(tor6(1), func(p *speaker.Peer) {
 		p.LocalPref, p.MED = &pref, &med
 		p.Communities, p.LargeCommunities = [][2]uint16{{64500, 7}, {64500, 8}}, [][3]uint32{{64500, 1, 4294967295}}
@@ -115,8 +116,8 @@ func attributes(w *world) {
 
 // reflected: the local pod wins, here and in what the node announces; when it is gone the other node's takes over.
 func reflected(w *world) {
-	w.routers[0].start(router6 + "protocol static { ipv6; route " + single6 + "/128 unreachable; }")
-	w.routers[1].start(router6)
+	w.routers[0].start(tor.IPv6 + "protocol static { ipv6; route " + single6 + "/128 unreachable; }")
+	w.routers[1].start(tor.IPv6)
 	w.run(w.config(with(tor6(1), func(p *speaker.Peer) { p.ImportAccept = accept("2001:db8:f::/48", 128) }),
 		with(tor6(2), func(p *speaker.Peer) { p.ImportAccept = nil })))
 	fromRouter := single6 + " via fd00:1::1 dev up1"
@@ -136,7 +137,7 @@ func reflected(w *world) {
 }
 
 func filtersLive(w *world) {
-	w.routers[0].start(router6 + "protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
+	w.routers[0].start(tor.IPv6 + "protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
 	w.announce(single6, "pod")
 	w.run(w.config(tor6(1)))
 	since := w.wantEstablished("tor1-v6").Since
@@ -154,7 +155,7 @@ func filtersLive(w *world) {
 }
 
 func noPeers(w *world) {
-	w.routers[0].start(router6)
+	w.routers[0].start(tor.IPv6)
 	w.run(w.config(tor6(1)))
 	w.wantLearned(w.routers[0].Netns, atRouter6)
 	w.wantLearned(w.node, default6)

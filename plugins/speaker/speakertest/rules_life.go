@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"flock.fritzlab.net/flock/plugins/speaker"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // wantSame checks that a session has been up since a time, which a speaker may reckon anew within a second.
@@ -26,7 +27,7 @@ func (w *world) wantSame(peer string, since time.Time) {
 // pair is a node with a session that is up, and what tells of routes lost since.
 func (w *world) pair() (lost func() []string) {
 	w.Helper()
-	w.routers[0].start(router6)
+	w.routers[0].start(tor.IPv6)
 	w.announce(single6, "pod")
 	w.run(w.config(tor6(1)))
 	w.wantPair()
@@ -61,7 +62,7 @@ func sameConfig(w *world) {
 
 func otherPeer(w *world) {
 	lost := w.pair()
-	w.routers[1].start(router6)
+	w.routers[1].start(tor.IPv6)
 	since := w.wantEstablished("tor1-v6").Since
 	w.configure(w.config(tor6(1), tor6(2)))
 	w.wantEstablished("tor2-v6")
@@ -117,7 +118,7 @@ func killed(w *world) {
 func (w *world) settle() {
 	w.Helper()
 	w.announce("2001:db8:f::9", "pod")
-	w.routers[0].reload(router6 + "protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
+	w.routers[0].reload(tor.IPv6 + "protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
 	w.configure(w.config(importing(tor6(1), "::/0", 48)))
 	w.wantLearned(w.routers[0].Netns, atRouter6, single, "2001:db8:f::9 via fd00:1::2 dev node")
 	w.wantLearned(w.node, default6, "2001:db8:a::/48 via fd00:1::1 dev up1")
@@ -125,14 +126,14 @@ func (w *world) settle() {
 
 func stale(w *world) {
 	const a = "2001:db8:a::/48 via fd00:1::1 dev up1"
-	w.routers[0].start(router6 + "protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
+	w.routers[0].start(tor.IPv6 + "protocol static { ipv6; route 2001:db8:a::/48 unreachable; }")
 	c := w.config(importing(tor6(1), "::/0", 48))
 	w.announce(single6, "pod")
 	w.run(c)
 	w.wantLearned(w.node, default6, a)
 	w.wantLearned(w.routers[0].Netns, atRouter6, single)
 	w.stop(speaker.StopGraceful)
-	w.routers[0].reload(router6)
+	w.routers[0].reload(tor.IPv6)
 	w.withdraw(single6)
 	w.wantLearned(w.node, default6, a)
 	w.run(c)
@@ -149,7 +150,7 @@ func stopNow(w *world) {
 
 // status looks at a session that is up, one that is not, and a pool of a family that no session carries.
 func status(w *world) {
-	w.routers[0].start(router6)
+	w.routers[0].start(tor.IPv6)
 	w.run(w.config(tor6(1), tor6(2)))
 	w.wantEstablished("tor1-v6")
 	w.wantLearned(w.node, default6)

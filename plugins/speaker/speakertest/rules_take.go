@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/ipv6"
 
 	"flock.fritzlab.net/flock/plugins/speaker"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
 // importing is the peer that takes these prefixes.
@@ -22,7 +23,7 @@ func importing(p speaker.Peer, pairs ...any) speaker.Peer {
 }
 
 func imports(w *world) {
-	w.routers[0].start(router6 + `protocol static { ipv6; route 2001:db8:a::/48 unreachable; route 2001:db8:b::/64 unreachable; }`)
+	w.routers[0].start(tor.IPv6 + `protocol static { ipv6; route 2001:db8:a::/48 unreachable; route 2001:db8:b::/64 unreachable; }`)
 	const a, b = "2001:db8:a::/48 via fd00:1::1 dev up1", "2001:db8:b::/64 via fd00:1::1 dev up1"
 	w.run(w.config(tor6(1)))
 	w.wantLearned(w.node, default6)
@@ -36,7 +37,7 @@ func imports(w *world) {
 }
 
 func ownLinks(w *world) {
-	w.routers[0].start(router6 + `
+	w.routers[0].start(tor.IPv6 + `
 protocol static { ipv6;
 	route fd00:1::/64 unreachable;		# the link itself
 	route fd00::/16 unreachable;		# and around it
@@ -58,7 +59,7 @@ func maxPrefixes(w *world) {
 	for i := range 50 {
 		fmt.Fprintf(&flood, "route 2001:db8:%x::/48 unreachable;\n", 0x100+i)
 	}
-	w.routers[0].start(router6 + "protocol static { ipv6; " + flood.String() + "}")
+	w.routers[0].start(tor.IPv6 + "protocol static { ipv6; " + flood.String() + "}")
 	w.run(w.config(with(importing(tor6(1), "::/0", 128), func(p *speaker.Peer) { p.MaxPrefixes = 10 })))
 	since := w.wantEstablished("tor1-v6").Since
 	w.eventually("ten prefixes are taken", func() error {
@@ -77,7 +78,7 @@ func maxPrefixes(w *world) {
 
 func ecmp(w *world) {
 	for _, r := range w.routers {
-		r.start(router46)
+		r.start(tor.DualStack)
 	}
 	w.run(w.config(tor4(1), tor6(1), tor4(2), tor6(2)))
 	w.wantLearned(w.node, "default nexthop via fd00:1::1 dev up1 nexthop via fd00:2::1 dev up2",
@@ -93,11 +94,11 @@ func peerDies(w *world) {
 		})
 	}
 	for _, r := range w.routers {
-		r.start(router6)
+		r.start(tor.IPv6)
 	}
 	w.run(w.config(brief(1), brief(2)))
 	w.wantLearned(w.node, "default nexthop via fd00:1::1 dev up1 nexthop via fd00:2::1 dev up2")
-	w.must(w.routers[1].bird.End(w.ctx, os.Kill))
+	w.must(w.routers[1].Bird.End(w.ctx, os.Kill))
 	w.wantLearned(w.node, default6)
 	w.eventually("the session with the dead peer is down", func() error {
 		s, err := w.session("tor2-v6")
@@ -115,14 +116,14 @@ func withPassword(text string) string {
 }
 
 func md5(w *world) {
-	w.routers[0].start(withPassword(router6))
+	w.routers[0].start(withPassword(tor.IPv6))
 	w.run(w.config(with(tor6(1), func(p *speaker.Peer) { p.Password = speaker.NewPassword(password) })))
 	w.wantEstablished("tor1-v6")
 	w.wantLearned(w.routers[0].Netns, atRouter6)
 }
 
 func md5Wrong(w *world) {
-	w.routers[0].start(withPassword(router6))
+	w.routers[0].start(withPassword(tor.IPv6))
 	w.run(w.config(with(tor6(1), func(p *speaker.Peer) { p.Password = speaker.NewPassword("wrong") })))
 	w.never(5*time.Second, "the session is up", func() bool {
 		s, err := w.session("tor1-v6")
@@ -132,7 +133,7 @@ func md5Wrong(w *world) {
 }
 
 func ipv4OverIPv6(w *world) {
-	w.routers[0].start(strings.Replace(router6, "ipv6 { import all;", "ipv4 { import all; export all; extended next hop on; }; ipv6 { import all;", 1) +
+	w.routers[0].start(strings.Replace(tor.IPv6, "ipv6 { import all;", "ipv4 { import all; export all; extended next hop on; }; ipv6 { import all;", 1) +
 		"protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }")
 	w.run(w.config(with(tor6(1), func(p *speaker.Peer) { p.IPv4 = true })))
 	w.wantLearned(w.routers[0].Netns, atRouter6, pool4+" via inet6 fd00:1::2 dev node")
@@ -148,7 +149,7 @@ func ipv4LinkLocal(w *world) {
 protocol static default4 { ipv4; route 0.0.0.0/0 unreachable; }
 protocol bgp node4 { SESSION neighbor 169.254.77.2 as 64512; ipv4 { import all; export all; }; }
 `)
-	w.run(w.config(tor("tor1-v4", "169.254.77.1")))
+	w.run(w.config(peer("tor1-v4", "169.254.77.1")))
 	w.wantLearned(r.Netns, pool4+" via 169.254.77.2 dev node")
 	w.wantLearned(w.node, "default via 169.254.77.1 dev up1")
 }

@@ -14,16 +14,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"flock.fritzlab.net/flock/internal/task"
 	"flock.fritzlab.net/flock/plugins/speaker"
 	"flock.fritzlab.net/flock/test/lab"
+	"flock.fritzlab.net/flock/test/tor"
 )
 
-// world is a node and its routers, each on a link of its own: router n, counted from 1, has fd00:n::1 and 10.0.n.1 on it,
-// the node fd00:n::2 and 10.0.n.2 on up<n>. The node has the links pod and pod1, and two pools to announce.
+// world is a [tor.Site] with two pools to announce and the speaker.
 type world struct {
 	reporter
 	Options
@@ -31,6 +28,7 @@ type world struct {
 	ctx     context.Context
 	end     context.CancelFunc
 	folder  string
+	site    *tor.Site
 	node    *lab.Netns
 	routers []*router
 	speaker speaker.Speaker
@@ -39,10 +37,8 @@ type world struct {
 
 // router is one that runs BIRD.
 type router struct {
-	*lab.Netns
-	w     *world
-	index int
-	bird  *lab.Bird
+	*tor.Router
+	w *world
 }
 
 // table is the announcement table.
@@ -59,35 +55,14 @@ func (w *world) build(routers int) {
 	var err error
 	w.folder, err = os.MkdirTemp("", "flt-speaker-")
 	w.must(err)
-	w.node = w.netns()
-	for i := 1; i <= routers; i++ {
-		r := &router{Netns: w.netns(), w: w, index: i}
-		w.routers = append(w.routers, r)
-		w.must(lab.Cable{MTU: 1500,
-			A: lab.End{Netns: w.node, Name: fmt.Sprintf("up%d", i), Addresses: ends(i, 2)},
-			B: lab.End{Netns: r.Netns, Name: "node", Addresses: ends(i, 1)},
-		}.Lay())
+	w.site, err = tor.NewSite(w.ctx, w.folder, routers)
+	w.must(err)
+	w.node = w.site.Node
+	for _, r := range w.site.Routers {
+		w.routers = append(w.routers, &router{r, w})
 	}
-	w.ip("link add pod up type veth peer name pod1")
-	w.ip("link set pod1 up")
 	w.ip("-6 route add blackhole " + pool6 + " table " + table + " proto 73 metric 16")
 	w.ip("route add blackhole " + pool4 + " table " + table + " proto 73 metric 16")
-}
-
-func (w *world) netns() *lab.Netns {
-	n, err := lab.NewNetns(lab.UniqueName("flt-speaker"))
-	w.must(err)
-	for _, key := range []string{"ipv6/conf/all/forwarding", "ipv4/ip_forward"} {
-		w.must(n.Sysctl(key, "1"))
-	}
-	return n
-}
-
-func ends(link, host int) []netip.Prefix {
-	return []netip.Prefix{
-		netip.MustParsePrefix(fmt.Sprintf("fd00:%d::%d/64", link, host)),
-		netip.MustParsePrefix(fmt.Sprintf("10.0.%d.%d/24", link, host)),
-	}
 }
 
 // close ends everything.
@@ -95,11 +70,8 @@ func (w *world) close() {
 	if w.kill != nil {
 		w.kill()
 	}
-	for _, r := range w.routers {
-		r.Delete()
-	}
-	if w.node != nil {
-		w.node.Delete()
+	if w.site != nil {
+		w.site.Delete()
 	}
 	w.end()
 	os.RemoveAll(w.folder)
@@ -256,9 +228,7 @@ func plain(fields []string) string {
 		}
 		kept = append(kept, fields[i])
 	}
-	hops := strings.Split(strings.Join(kept, " "), " nexthop ")
-	slices.Sort(hops[1:])
-	return strings.Join(hops, " nexthop ")
+	return tor.SortHops(strings.Join(kept, " "))
 }
 
 // wantLearned waits until exactly these routes are in the main table of the namespace.
@@ -274,24 +244,12 @@ func (w *world) wantLearned(n *lab.Netns, want ...string) {
 	})
 }
 
-// watchDeletes notes every route that a namespace's main table loses; the function returns them.
+// watchDeletes notes every route that a namespace loses; the function returns them.
 func (w *world) watchDeletes(n *lab.Netns) func() []string {
 	w.Helper()
-	updates := make(chan netlink.RouteUpdate, 1000)
-	w.must(n.Do(func() error { return netlink.RouteSubscribe(updates, w.ctx.Done()) }))
-	return func() []string {
-		var deleted []string
-		for {
-			select {
-			case u := <-updates:
-				if u.Type == unix.RTM_DELROUTE && u.Table == unix.RT_TABLE_MAIN {
-					deleted = append(deleted, fmt.Sprint(u.Dst))
-				}
-			default:
-				return deleted
-			}
-		}
-	}
+	lost, err := tor.Losses(w.ctx, n)
+	w.must(err)
+	return lost
 }
 
 var errNotYet = errors.New("not yet")
