@@ -20,6 +20,7 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/metrics"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/retired"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/source"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakers"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/summary"
@@ -199,6 +200,7 @@ func (d *daemon) tasks(conn *rtnl.Conn) ([]task.Task, error) {
 	}
 	kernel.Summary, kernel.Address, kernel.Death = d.summaries.Fire, d.sessions.changed, d.deaths.Fire
 	keeper := summary.NewKeeper(conn, rebuild.Store(d.StateDir))
+	d.sessions.pools = retired.New(d.StateDir, keeper.Unicast)
 	return append(tasks,
 		task.Func("config", d.keepConfig),
 		task.Func("kernel", kernel.Run),

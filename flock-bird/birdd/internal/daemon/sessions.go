@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/bird"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/password"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/reload"
+	"flock.fritzlab.net/flock/flock-bird/birdd/internal/retired"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakerconf"
 	"flock.fritzlab.net/flock/flock-bird/birdd/internal/speakers"
 	"flock.fritzlab.net/flock/internal/extension"
@@ -42,6 +44,8 @@ type sessions struct {
 	own       func() ([]netip.Addr, error)
 	passwords Passwords
 	table     uint32
+	pools     *retired.Pools
+	retired   atomic.Pointer[[]netip.Prefix] // pools whose addresses are still announced
 	// bird is BIRD, managed whether birdd may configure it, and all the speakers are all that there are.
 	bird    *bird.Speaker
 	managed bool
@@ -83,6 +87,22 @@ func (s *sessions) take(config *v1alpha1.Config) {
 	if s.config.Swap(config) != config {
 		s.changed()
 	}
+}
+
+// retire has the addresses of pools that the node has no more pass as long as somebody has them.
+func (s *sessions) retire(config *v1alpha1.Config) error {
+	var now []netip.Prefix
+	for _, p := range config.Pools {
+		now = append(now, p.Prefix)
+	}
+	old, err := s.pools.Update(now)
+	if err != nil {
+		return err
+	}
+	if before := s.retired.Swap(&old); before == nil || !slices.Equal(*before, old) {
+		s.changed()
+	}
+	return nil
 }
 
 // tried tells whether the speaker has been given the NodeConfig.
@@ -177,6 +197,9 @@ func (s *sessions) make(ctx context.Context, config *v1alpha1.Config) error {
 		return err
 	}
 	in := speakerconf.Input{Config: config, Table: s.table, Own: own}
+	if old := s.retired.Load(); old != nil {
+		in.Retired = *old
+	}
 	if !s.foreign() {
 		if in.Passwords, err = s.readPasswords(ctx, config); err != nil {
 			return err

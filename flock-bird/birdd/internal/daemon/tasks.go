@@ -87,12 +87,14 @@ func (d *daemon) keepSummaries(ctx context.Context, keeper *summary.Keeper) erro
 // pool takes over.
 func (d *daemon) applySummaries(keeper *summary.Keeper, config *v1alpha1.Config) (summary.Plan, error) {
 	want := summary.WantOf(config, d.Table)
+	retired := d.sessions.retire(config)
 	if d.sessions.tried(config) {
-		return keeper.Apply(want)
+		done, err := keeper.Apply(want)
+		return done, errors.Join(retired, err)
 	}
 	done, err := keeper.Extend(want)
 	d.sessions.take(config)
-	return done, err
+	return done, errors.Join(retired, err)
 }
 
 func (d *daemon) keepLooking(ctx context.Context) error {

@@ -19,6 +19,8 @@ type Input struct {
 	Table uint32
 	// Own are the addresses of the node's links.
 	Own []netip.Addr
+	// Retired are pools that the node had, whose addresses are announced alone until nobody has them.
+	Retired []netip.Prefix
 	// Passwords holds the password of each peer that has one; a peer that should and is not in it is left out.
 	Passwords map[string]speaker.Password
 }
@@ -29,9 +31,15 @@ func Make(in Input) speaker.Config {
 	if bgp == nil {
 		bgp = &v1alpha1.BGPConfig{RouterID: v1alpha1.RouterID(in.Config.Name)}
 	}
+	accept := slices.Clone(bgp.ExportAccept)
+	for _, p := range in.Retired {
+		if !inside(p, bgp.ExportAccept) && !inside(p, in.Config.Summaries) {
+			accept = append(accept, p)
+		}
+	}
 	c := speaker.Config{
 		Node: in.Config.Name, Table: in.Table, LocalASN: bgp.LocalASN, RouterID: bgp.RouterID,
-		Summaries: sorted(in.Config.Summaries, netip.Prefix.Compare), ExportAccept: sorted(bgp.ExportAccept, netip.Prefix.Compare),
+		Summaries: sorted(in.Config.Summaries, netip.Prefix.Compare), ExportAccept: sorted(accept, netip.Prefix.Compare),
 	}
 	own := slices.DeleteFunc(slices.Clone(in.Own), func(a netip.Addr) bool { return a.IsLinkLocalUnicast() || a.IsLoopback() })
 	for _, p := range bgp.Peers {
@@ -54,6 +62,10 @@ func Make(in Input) speaker.Config {
 func WithoutPeers(c speaker.Config) speaker.Config {
 	c.Peers = nil
 	return c
+}
+
+func inside(p netip.Prefix, all []netip.Prefix) bool {
+	return slices.ContainsFunc(all, func(other netip.Prefix) bool { return other.Bits() <= p.Bits() && other.Contains(p.Addr()) })
 }
 
 func sorted[T comparable](in []T, order func(a, b T) int) []T {

@@ -28,6 +28,16 @@ func NewKeeper(conn *rtnl.Conn, s store.Store) *Keeper {
 	return &Keeper{conn: conn, board: announce.NewBoard(conn, s)}
 }
 
+// Unicast returns the addresses that attachments have each for itself.
+func (k *Keeper) Unicast() ([]netip.Addr, error) {
+	claims, err := k.board.Keeper().All()
+	var all []netip.Addr
+	for _, c := range claims {
+		all = append(all, c.Unicast...)
+	}
+	return all, err
+}
+
 // Apply brings the summaries of both tables to what is wanted, has every unicast address of an
 // attachment announced that none of them covers, withdraws those that one does, and returns what it
 // changed. An address is announced at every moment, by a summary or alone: what announces comes before
