@@ -276,13 +276,32 @@ func (s *site) wantState(before []string) {
 // wantReachable pings the pods' own addresses, not the anycast ones, from the router.
 func (s *site) wantReachable(pods ...*pod) {
 	s.t.Helper()
-	for _, p := range pods {
+	check(s.t, all(pods, func(p *pod) error {
 		unicast, _, err := cni.Addresses(p.Result)
-		check(s.t, err)
+		if err != nil {
+			return err
+		}
 		for _, a := range unicast {
 			if _, err := s.Lab().Router.Ping(s.t.Context(), a, lab.PingOptions{Timeout: within}); err != nil {
-				s.t.Errorf("pod %s: %v", p.object.Name, err)
+				return fmt.Errorf("pod %s: %w\n%s", p.object.Name, err, s.way(p, a))
 			}
 		}
+		return nil
+	}))
+}
+
+// way is what the router, the node and the pod know of the way to one of the pod's addresses, and what they counted.
+func (s *site) way(p *pod, a netip.Addr) string {
+	var text strings.Builder
+	for _, n := range []*lab.Netns{s.Lab().Router.Netns, s.Node.Netns, p.Netns} {
+		for _, args := range []string{"ip route get " + a.String(), "ip neigh", "ip addr", "nstat -as"} {
+			fields := strings.Fields(args)
+			out, err := n.Run(s.t.Context(), fields[0], fields[1:]...)
+			if err != nil {
+				out = err.Error()
+			}
+			fmt.Fprintf(&text, "%s: %s\n%s\n", n.Name, args, out)
+		}
 	}
+	return text.String()
 }
