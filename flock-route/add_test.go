@@ -72,6 +72,49 @@ var addTests = []struct {
 		err:    "103: 2001:db8:a::1 has another route already",
 	},
 	{
+		name: "a router's way to the address, behind flock's",
+		before: []string{"-6 route add 2001:db8::1 via fe80::1 dev v2 proto bird metric 32",
+			"route add 10.0.0.1 via 10.8.0.1 dev v2 onlink proto bird metric 32"},
+		addrs: []string{"2001:db8::1", "10.0.0.1"},
+		want: "2001:db8::1 dev v1 proto 72 metric 16 pref medium\n2001:db8::1 via fe80::1 dev v2 proto bird metric 32 pref medium\n" +
+			"10.0.0.1 dev v1 proto 72 scope link metric 16\n10.0.0.1 via 10.8.0.1 dev v2 proto bird metric 32 onlink",
+	},
+	{
+		name: "a router's way to an anycast address, behind flock's",
+		before: []string{"-6 route add 2001:db8:a::1 via fe80::1 dev v2 proto bgp metric 32",
+			"route add 10.9.9.9 via 10.8.0.1 dev v2 onlink proto bgp metric 32"},
+		addrs: []string{"2001:db8:a::1@lo", "10.9.9.9@lo"},
+		want: alone + "\n2001:db8:a::1 via fe80::1 dev v2 proto bgp metric 32 pref medium\n" +
+			"10.9.9.9 nhid N dev v1 proto 72 scope link metric 16\n10.9.9.9 via 10.8.0.1 dev v2 proto bgp metric 32 onlink",
+	},
+	{
+		name:   "a router's way, as good as flock's",
+		before: []string{"-6 route add 2001:db8::1 via fe80::1 dev v2 proto bird metric 16"},
+		addrs:  []string{"2001:db8::1"},
+		want:   "2001:db8::1 via fe80::1 dev v2 proto bird metric 16 pref medium",
+		err:    "103: 2001:db8::1 has another route already",
+	},
+	{
+		name:   "a router's way before flock's",
+		conf:   map[string]any{"metric": 40},
+		before: []string{"route add 10.9.9.9 via 10.8.0.1 dev v2 onlink proto bird metric 32"},
+		addrs:  []string{"10.9.9.9@lo"},
+		want:   "10.9.9.9 via 10.8.0.1 dev v2 proto bird metric 32 onlink",
+		err:    "103: 10.9.9.9 has another route already",
+	},
+	{
+		name:   "a way in a table before main",
+		before: []string{"-6 rule add pref 100 lookup 100", "-6 route add 2001:db8::1 dev v2 table 100 proto static"},
+		addrs:  []string{"2001:db8::1"},
+		err:    "103: 2001:db8::1 has another route already",
+	},
+	{
+		name:   "the host's own address, whatever its metric",
+		before: []string{"route add local 10.0.0.1 dev v1 metric 100"},
+		addrs:  []string{"10.0.0.1"},
+		err:    "103: 10.0.0.1 has another route already: local 10.0.0.1/32",
+	},
+	{
 		name:   "the host's own address",
 		before: []string{"addr add 10.0.0.1/32 dev v1", "-6 route add local 2001:db8::1 dev v1"},
 		addrs:  []string{"10.0.0.1"},

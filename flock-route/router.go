@@ -69,9 +69,17 @@ func (r *router) install(c claim.Claim) error {
 }
 
 // strangers tells whether a route takes the address away from the attachment: it is the address's own,
-// flock did not make it, and it leads elsewhere, into the host itself for example.
+// flock did not make it, it leads elsewhere, into the host itself for example, and the attachment's would not
+// win over it.
 func strangers(present, want rtnl.Route) bool {
-	return present.Dst == want.Dst && present.Proto != want.Proto && (present.Link != want.Link || present.Type != want.Type)
+	return present.Dst == want.Dst && present.Proto != want.Proto && (present.Link != want.Link || present.Type != want.Type) && !wins(want, present)
+}
+
+// wins tells whether the kernel prefers a route of the main table to the one that it takes now: so a pod wins
+// over the way to another node that has the address too, or had it. The host's own addresses come first
+// whatever their metric, and the kernel tells the table of an IPv6 route alone.
+func wins(want, present rtnl.Route) bool {
+	return present.Table == want.Table && present.Type != unix.RTN_LOCAL && want.Metric < present.Metric
 }
 
 func (r *router) installAnycast(addr netip.Addr, link int, present rtnl.Route) error {

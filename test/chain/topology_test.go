@@ -5,6 +5,7 @@ package chain
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -160,5 +161,65 @@ func wantAnswers(t *testing.T, l *lab.Lab, want ...string) {
 				t.Errorf("%s over %s is answered by %v, want %v", a, network, got, want)
 			}
 		}
+	}
+}
+
+// TestReflectedAddresses has the router send each node the single addresses that the other announces: a pod
+// wins over the way to another node's, that is there before it and after it.
+func TestReflectedAddresses(t *testing.T) {
+	t.Parallel()
+	l := newRouted(t, lab.Options{Nodes: 2})
+	first, second := l.Nodes[0], l.Nodes[1]
+	acceptHosts(t, second)
+	for name, annotations := range map[string]map[string]string{"anycast": anycast, "fixed": fixed} {
+		var addresses []netip.Addr
+		for _, list := range annotations {
+			for a := range strings.SplitSeq(list, ",") {
+				addresses = append(addresses, netip.MustParseAddr(a))
+			}
+		}
+		here := attach(t, first, name+"-here", annotations)
+		awaitReflected(t, second, addresses...)
+		before := state(t, second)
+
+		there := attach(t, second, name+"-there", annotations)
+		check(t, second.Runtime.Check(t.Context(), there))
+		service, err := there.Serve(t.Context(), "there", 53, addresses...)
+		check(t, err)
+		for _, a := range addresses {
+			if who, err := second.Ask(t.Context(), "udp", netip.AddrPortFrom(a, 53)); err != nil || who != "there" {
+				t.Errorf("%s is answered by %q on the node itself (%v)", a, who, err)
+			}
+			check(t, l.Router.AwaitHops(t.Context(), within, a, first, second))
+		}
+		check(t, service.Close())
+		detach(t, second, there)
+		awaitReflected(t, second, addresses...)
+		wantUnchanged(t, second, before)
+		detach(t, first, here)
+	}
+}
+
+// acceptHosts has the node take single addresses from the router too.
+func acceptHosts(t *testing.T, n *lab.Node) {
+	t.Helper()
+	text, err := os.ReadFile(n.NodeConfigFile())
+	check(t, err)
+	const all = `, importAccept: [{cidr: "::/0", maxLength: 128}, {cidr: 0.0.0.0/0, maxLength: 32}]}`
+	peer := fmt.Sprintf("peerASN: %d", lab.RouterASN)
+	check(t, os.WriteFile(n.NodeConfigFile(), []byte(strings.ReplaceAll(string(text), peer+"}", peer+all)), 0o644))
+}
+
+// awaitReflected waits until the node reaches the addresses through the router.
+func awaitReflected(t *testing.T, n *lab.Node, addresses ...netip.Addr) {
+	t.Helper()
+	for _, a := range addresses {
+		check(t, lab.Within(t.Context(), within, fmt.Sprintf("%s reaches %s through the router", n.Name, a), func() error {
+			hops, err := n.Hops(a)
+			if err == nil && !hops[n.Router6] && !hops[n.Router4] {
+				err = fmt.Errorf("its next hops are %v", hops)
+			}
+			return err
+		}))
 	}
 }
