@@ -112,6 +112,8 @@ func obey(said string) string {
 		}
 	case "print":
 		fmt.Println("printed")
+	case "year":
+		return time.Now().UTC().Format("2006")
 	}
 	return "heard " + said
 }
@@ -175,6 +177,10 @@ func be(name string) {
 		defer forever()
 	case "tidy":
 		defer fmt.Fprintln(rawErr, "tidied up")
+	case "behind":
+		serveIn(2000, config)
+	case "ahead":
+		serveIn(2080, config)
 	}
 	plugin.Serve(config)
 }

@@ -4,6 +4,7 @@ package extension
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -55,7 +56,11 @@ func (s *Supervisor) stderr(says io.Writer) io.Writer {
 
 // shake starts the child and has the handshake with it.
 func (s *Supervisor) shake(c *child) (*instance, error) {
-	config := s.clientConfig(c)
+	own, err := newCertificate()
+	if err != nil {
+		return nil, err
+	}
+	config := s.clientConfig(c, own)
 	client := plugin.NewClient(config)
 	addr, err := client.Start()
 	if err != nil {
@@ -68,21 +73,23 @@ func (s *Supervisor) shake(c *child) (*instance, error) {
 	if config.TLSConfig.RootCAs == nil {
 		return nil, errors.New("it has no certificate: it has to keep go-plugin's AutoMTLS")
 	}
+	config.TLSConfig.Time = frozen(time.Now()) // it has just made the certificate
 	return &instance{process: &c.process, version: client.NegotiatedVersion(), socket: socket.Name, tls: config.TLSConfig}, nil
 }
 
-func (s *Supervisor) clientConfig(c *child) *plugin.ClientConfig {
+// clientConfig has what AutoMTLS would set, with a certificate that is valid at any time.
+func (s *Supervisor) clientConfig(c *child, own tls.Certificate) *plugin.ClientConfig {
 	return &plugin.ClientConfig{
 		HandshakeConfig:  s.o.Kind.Handshake,
 		VersionedPlugins: s.o.Kind.Versions,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         true,
+		TLSConfig:        newConfig(own),
 		SkipHostEnv:      true,
 		StartTimeout:     s.start,
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.folder},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			c.cmd.Env = append(append(s.env(), cmd.Env...), plugin.EnvUnixSocketDir+"="+s.folder)
+			c.cmd.Env = append(append(s.env(), cmd.Env...), plugin.EnvUnixSocketDir+"="+s.folder, clientCert(own))
 			return c, nil
 		},
 	}

@@ -84,12 +84,9 @@ func (r record) config() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the record's certificate: %w", err)
 	}
-	roots := x509.NewCertPool()
-	roots.AddCert(server)
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{r.Certificate}, PrivateKey: key}},
-		RootCAs:      roots,
-		MinVersion:   tls.VersionTLS12,
-		ServerName:   "localhost", // of go-plugin's certificates
-	}, nil
+	config := newConfig(tls.Certificate{Certificate: [][]byte{r.Certificate}, PrivateKey: key})
+	config.RootCAs = x509.NewCertPool()
+	config.RootCAs.AddCert(server)
+	config.Time = frozen(server.NotBefore)
+	return config, nil
 }
