@@ -5,7 +5,9 @@ package deploy
 
 import (
 	"fmt"
-	"slices"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -59,11 +61,43 @@ func TestLabelled(t *testing.T) {
 	}
 }
 
+// TestRetire has the installer take away what it wrote by the kustomization of docs/uninstall.md, of which the one below is
+// that of docs/install.md, with arguments for the installer.
 func TestRetire(t *testing.T) {
-	spec := newCluster(t).daemonSet(withComponent(t, "retire"))
-	if got := spec.InitContainers[0].Args; !slices.Equal(got, []string{"uninstall"}) || len(spec.Containers) != 3 {
-		t.Errorf("the installer gets %q, beside %d containers", got, len(spec.Containers))
+	install, retire := kustomizations(t, "install.md"), kustomizations(t, "uninstall.md")
+	if len(install) != 2 || len(retire) != 1 {
+		t.Fatalf("the documents have the kustomizations %q and %q", install, retire)
 	}
+	dir := t.TempDir()
+	here, err := filepath.Abs("..")
+	must(t, err)
+	for folder, text := range map[string]string{"my-flock": install[0] + install[1], "retire": retire[0]} {
+		must(t, os.Mkdir(filepath.Join(dir, folder), 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, folder, "kustomization.yaml"), []byte(text), 0o644))
+	}
+	must(t, os.Symlink(here, filepath.Join(dir, "my-flock", "flock")))
+	c := newCluster(t)
+	for folder, want := range map[string]string{"my-flock": "[install --add=portmap]", "retire": "[uninstall]"} {
+		spec := c.daemonSet(filepath.Join(dir, folder))
+		installer := spec.InitContainers[0]
+		if got := fmt.Sprint(installer.Args); got != want || len(spec.Containers) != 3 {
+			t.Errorf("%s: the installer gets %s, want %s, beside %d containers", folder, got, want, len(spec.Containers))
+		}
+		if installer.Image != "registry.example/flock/flock:v1" {
+			t.Errorf("%s: the image is %s", folder, installer.Image)
+		}
+	}
+}
+
+// kustomizations returns the blocks of a document that are one, or a part of one.
+func kustomizations(t *testing.T, file string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../docs", file))
+	must(t, err)
+	for _, match := range regexp.MustCompile("(?ms)^```yaml\n((?:# [a-z/]*kustomization.yaml|patches:)\n.*?)^```").FindAllStringSubmatch(string(text), -1) {
+		all = append(all, match[1])
+	}
+	return all
 }
 
 func TestExamples(t *testing.T) {

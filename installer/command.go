@@ -64,7 +64,9 @@ func uninstallCommand() *cobra.Command {
 		Use:   "uninstall",
 		Short: "Remove what install wrote, from wherever it wrote it",
 		Long: `Remove what install wrote, the conflist first and the plugins last. Drain the node
-before: without the plugins the runtime cannot take down the pods that are left.`,
+before: without the plugins the runtime cannot take down the pods that are left.
+containerd can where another CNI's configuration is there: it takes pods down by
+that one, and the kernel and ipamd see to the rest.`,
 		Args: cobra.NoArgs,
 	}
 	var c Config
