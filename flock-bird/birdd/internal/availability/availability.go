@@ -25,17 +25,20 @@ const (
 	ReasonSilent    = "FlockDoesNotAnnounce"
 )
 
-// The rhythm: writes are at least rest apart, looks at the Node lookRest; patience is looked at every interval,
-// which costs no request.
+// The rhythm: writes are at least rest apart, looks at the Node lookRest and at most lookAgain; patience is looked
+// at every interval, which costs no request.
 const (
 	rest          = time.Second
 	lookRest      = 10 * time.Second
+	lookAgain     = time.Minute
 	interval      = 5 * time.Second
 	writePatience = 10 * time.Second
 )
 
-// Keeper is the task that writes the condition: when it is to change, and when the Node may be another one
-// of the same name. It does not ask for the Node otherwise.
+// Keeper is the task that writes the condition: when it is to change, and when the Node has another one than was
+// written. So it looks when the Node may be another one of the same name, and once a minute: a network plugin that
+// is taken down, or a cloud's controller, writes the condition too. A watch would bring the whole Node each time
+// that its kubelet says how it is.
 type Keeper struct {
 	nodes    *kube.Nodes
 	name     string
@@ -120,7 +123,8 @@ func (k *Keeper) keep(ctx context.Context) (asked bool, err error) {
 func (k *Keeper) due() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.reachable != nil && k.stale && time.Since(k.looked) >= lookRest
+	since := time.Since(k.looked)
+	return k.reachable != nil && (k.stale && since >= lookRest || since >= lookAgain)
 }
 
 // want returns what the condition is to be, and whether it is something else.

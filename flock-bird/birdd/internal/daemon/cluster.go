@@ -56,7 +56,7 @@ func (d *daemon) join(conn *rtnl.Conn) ([]task.Task, error) {
 	c := &cluster{
 		object:    source.NewObject(o.Client, o.Node, d.refused(areaNodeConfigs)),
 		status:    kube.NewStatus(o.Client, fieldManager, reporter(areaStatus)),
-		available: availability.New(o.Client, o.Node, o.UnavailableAfter, reporter(areaNode)),
+		available: availability.New(o.Client, o.Node, o.UnavailableAfter, d.refused(areaNode)),
 		anycast: anycast.New(anycast.Options{
 			Conn: conn, Store: rebuild.Store(d.StateDir), Pods: pods, Log: d.Log,
 			Problem: reporter(areaAnycast), Changed: d.looks.Fire, Alive: d.health.Loop("anycast", loopLimit),
@@ -89,7 +89,7 @@ func (d *daemon) join(conn *rtnl.Conn) ([]task.Task, error) {
 	}, nil
 }
 
-// refused returns what notes that the API server refuses a watch. That it does not answer is an area of its own.
+// refused returns what notes that the API server refuses something. That it does not answer is an area of its own.
 func (d *daemon) refused(area string) func(error) {
 	return func(err error) {
 		if err == nil || apierrors.ReasonForError(err) != metav1.StatusReasonUnknown {
