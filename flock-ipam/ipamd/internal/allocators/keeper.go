@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"flock.fritzlab.net/flock/flock-ipam/ipamd/internal/reconcile"
 	"flock.fritzlab.net/flock/internal/extension"
 	"flock.fritzlab.net/flock/internal/pool"
 	"flock.fritzlab.net/flock/internal/store"
@@ -128,13 +129,13 @@ func (k *keeper) comparedSince(then time.Time) bool {
 
 // observe reads from the store who has which of the allocator's addresses.
 func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment]record, error) {
-	outstanding := k.ledger.outstanding()
+	questionable := k.ledger.questionable()
 	v := view{from: k.SinceBoot(), has: map[cni.Attachment]record{}, released: map[netip.Addr]time.Duration{}}
 	err := k.Store.View(func(tx *store.Tx) error {
 		if tx.Missing() && len(k.ledger.inStore()) > 0 {
 			return errors.New("the store is missing, and nobody knows what became of its attachments before the next ADD begins it again")
 		}
-		for _, addr := range outstanding {
+		for _, addr := range questionable {
 			h, known, err := tx.Holder(addr)
 			if err != nil {
 				return err
@@ -220,13 +221,12 @@ func (k *keeper) compare(ctx context.Context, client allocator.Allocator, has ma
 // release takes back what the attachment has, unless the store has it again, or the kernel routes to it still.
 func (k *keeper) release(ctx context.Context, client allocator.Allocator, a cni.Attachment) error {
 	return k.ledger.release(a, func(l left) (bool, error) {
+		if k.lingers(l) {
+			return false, nil
+		}
 		used, err := k.used(a, l.addresses)
 		if used || err != nil {
 			return false, err
-		}
-		if k.lingers(l) {
-			k.later.Reset(poll)
-			return false, nil
 		}
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
@@ -262,12 +262,15 @@ func (k *keeper) used(a cni.Attachment, addresses []netip.Addr) (used bool, err 
 }
 
 // lingers tells whether an attachment that nothing is known to route to may have its link still: a delegated main
-// plugin removes it after the DEL of flock-ipam.
+// plugin removes it after the DEL of flock-ipam. Without a DEL the pod runs for as long as its namespace is there.
 func (k *keeper) lingers(l left) bool {
-	if l.netns == "" || k.SinceBoot()-l.since >= k.CoolDown() {
+	if l.netns == "" || !l.lost && k.SinceBoot()-l.since >= k.CoolDown() {
 		return false
 	}
-	alive, err := store.Allocation{Netns: l.netns}.NetnsAlive()
+	alive, err := reconcile.NetnsAlive(store.Allocation{Netns: l.netns})
+	if alive && !l.lost {
+		k.later.Reset(poll)
+	}
 	return alive || err != nil
 }
 

@@ -53,6 +53,8 @@ type life struct {
 	// missing: the last looks at the store did not find it, the first of them at since.
 	missing bool
 	since   time.Duration
+	// lost: when it was missing first, the store did not say of any of its addresses that they were released.
+	lost bool
 }
 
 // had notes an address.
@@ -162,7 +164,7 @@ type view struct {
 	from time.Duration
 	// has is what each attachment had.
 	has map[cni.Attachment]record
-	// released is when those of [ledger.outstanding] that nobody had were released, if ever.
+	// released is when those of [ledger.questionable] that nobody had were released, if ever.
 	released map[netip.Addr]time.Duration
 }
 
@@ -178,12 +180,16 @@ type record struct {
 	claimed bool
 }
 
-// outstanding returns the addresses that ADDs were told and that were not in the store yet.
-func (l *ledger) outstanding() (all []netip.Addr) {
+// questionable returns the addresses of which it matters whether they were released: those that ADDs were told and that
+// were not in the store yet, and those that no route of the host's tells of.
+func (l *ledger) questionable() (all []netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, one := range l.lives {
 		all = append(all, one.given...)
+		if one.netns != "" {
+			all = append(all, one.addresses...)
+		}
 	}
 	return all
 }
@@ -229,15 +235,16 @@ func (one *life) hold(r record, from time.Duration) {
 
 // miss notes that the store has it not, and that it had it for a moment, where what it was told was released since.
 func (one *life) miss(v view) {
-	if !one.missing {
-		one.missing, one.since = true, v.from
-	}
-	one.held = false
-	came := slices.ContainsFunc(one.given, func(addr netip.Addr) bool {
+	released := func(addr netip.Addr) bool {
 		at, ever := v.released[addr]
 		return ever && at >= one.answered
-	})
-	if came && !one.seen {
+	}
+	if !one.missing {
+		one.missing, one.since = true, v.from
+		one.lost = len(one.addresses) > 0 && !slices.ContainsFunc(one.addresses, released)
+	}
+	one.held = false
+	if !one.seen && slices.ContainsFunc(one.given, released) {
 		one.seen = true
 		one.settle()
 	}
@@ -297,6 +304,8 @@ type left struct {
 	addresses []netip.Addr
 	netns     string
 	since     time.Duration
+	// lost: it is missing without a DEL, as where the store was lost.
+	lost bool
 }
 
 // release takes back what the attachment has, if it is still due and nobody is asking for it now. The function
@@ -315,7 +324,7 @@ func (l *ledger) release(a cni.Attachment, do func(left) (bool, error)) error {
 	}
 	defer func() { one.turn <- struct{}{} }()
 	l.mu.Lock()
-	due, rest := one.due(l.now()), left{slices.Clone(one.addresses), one.netns, one.since}
+	due, rest := one.due(l.now()), left{slices.Clone(one.addresses), one.netns, one.since, one.lost}
 	l.mu.Unlock()
 	if !due {
 		return nil

@@ -3,6 +3,7 @@
 package allocators
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -81,5 +82,53 @@ func TestNotDelegated(t *testing.T) {
 	y.StoreChanged()
 	y.rounds("a", "x")
 	y.del("x")
+	y.has("a", "")
+}
+
+// TestDelegatedStoreLost: a store that was lost tells nothing of a delegated attachment, and the kernel neither. It has
+// its address while its namespace is there, whichever ipamd looks, and however long.
+func TestDelegatedStoreLost(t *testing.T) {
+	y := newYard(t, "a")
+	y.CoolDown = func() time.Duration { return onItsWay }
+	y.start()
+	netns := y.inNetns("x", true)
+	y.stop()
+	if err := os.Remove(filepath.Join(y.Store.Dir, "store.db")); err != nil {
+		t.Fatal(err)
+	}
+	y.again()
+	y.put("y", "10.1.1.1")
+	y.rounds("a", "x")
+	y.clock.Add(int64(onItsWay))
+	y.rounds("a", "x")
+	y.again()
+	y.rounds("a", "x")
+	y.clock.Add(int64(onItsWay))
+	y.rounds("a", "x")
+	if err := os.Remove(netns); err != nil {
+		t.Fatal(err)
+	}
+	y.has("a", "")
+}
+
+// TestDelegatedStoreLostUnseen: the same where the folder of the namespaces is not to be seen from here.
+func TestDelegatedStoreLostUnseen(t *testing.T) {
+	y := newYard(t, "a")
+	y.CoolDown = func() time.Duration { return onItsWay }
+	y.start()
+	netns := y.inNetns("x", true)
+	y.stop()
+	err := errors.Join(os.Remove(filepath.Join(y.Store.Dir, "store.db")), os.RemoveAll(filepath.Dir(netns)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	y.again()
+	y.put("y", "10.1.1.1")
+	y.rounds("a", "x")
+	y.clock.Add(int64(onItsWay))
+	y.rounds("a", "x")
+	if err := os.Mkdir(filepath.Dir(netns), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	y.has("a", "")
 }

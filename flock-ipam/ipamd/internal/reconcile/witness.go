@@ -24,11 +24,12 @@ type Witness func(context.Context) (Sighting, error)
 // taken for alive.
 type Sighting func(store.Allocation) (bool, error)
 
-// Netns sees the attachments whose network namespace is there. It looks at the paths as they are in the
-// mount namespace of this process.
-func Netns(context.Context) (Sighting, error) { return netnsAlive, nil }
+// Netns sees the attachments whose network namespace is there.
+func Netns(context.Context) (Sighting, error) { return NetnsAlive, nil }
 
-func netnsAlive(alloc store.Allocation) (bool, error) {
+// NetnsAlive tells whether the attachment's network namespace is there. It looks at the path as it is in the mount
+// namespace of this process; where that tells nothing there is an error.
+func NetnsAlive(alloc store.Allocation) (bool, error) {
 	alive, err := alloc.NetnsAlive()
 	if err != nil || alive || alloc.Netns == "" {
 		return alive, err
