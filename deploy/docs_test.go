@@ -7,7 +7,36 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"text/template"
+
+	"flock.fritzlab.net/flock/test/lab"
 )
+
+// TestRouterIsDocumented: the router of docs/install.md is the tests' own, for their first node.
+func TestRouterIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/install.md")
+	must(t, err)
+	_, rest, _ := strings.Cut(string(doc), "```bird\n")
+	got, _, _ := strings.Cut(rest, "```")
+	source, err := os.ReadFile("../test/lab/router.conf")
+	must(t, err)
+	var want strings.Builder
+	must(t, template.Must(template.New("").Parse(string(source))).Execute(&want, map[string]any{
+		"ASN": lab.RouterASN,
+		"Nodes": []map[string]any{{
+			"Name": "node1", "ASN": lab.RouterASN + 1,
+			"Router4": "10.0.1.1", "Address4": "10.0.1.2", "Router6": "fd00:1::1", "Address6": "fd00:1::2",
+		}},
+	}))
+	if bare(got) != bare(want.String()) {
+		t.Errorf("docs/install.md has the router\n%s\nwant\n%s", got, want.String())
+	}
+}
+
+// bare takes out comments and empty lines.
+func bare(conf string) string {
+	return regexp.MustCompile(`(?m)^(#.*|\s*)\n`).ReplaceAllString(conf, "")
+}
 
 // TestConditionsAreDocumented: docs/conditions.md has every type and reason of a condition, and no other.
 func TestConditionsAreDocumented(t *testing.T) {
