@@ -51,15 +51,16 @@ type document struct {
 	status v1alpha1.NodeConfigStatus
 }
 
-// NewStatus returns a writer under the name of a field manager. It reports how each write went; to
-// what is gone meanwhile, nothing is to be written, and that is no error.
+// NewStatus returns a writer under the name of a field manager. It reports how each write went; that the API server
+// knows no such NodeConfig is no error.
 func NewStatus(c *Client, manager string, report func(error)) *Status {
 	return &Status{client: c, manager: manager, report: report, trigger: task.NewTrigger()}
 }
 
 // Set says what the status of a NodeConfig is to be, as far as this daemon owns it: what the last call
 // had and this one has not is removed. Conditions need a type, a status, a reason and a message, which is cut
-// at 1024 bytes; when they changed, and the generation that they were observed at, is filled in. It never waits.
+// at 1024 bytes; when they changed, and the generation that they were observed at, is filled in. It is to be called
+// from time to time as long as there is the NodeConfig, also with the same status. It never waits.
 func (s *Status) Set(of *v1alpha1.NodeConfig, status v1alpha1.NodeConfigStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +129,12 @@ func (s *Status) write(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	err := s.apply(ctx, want)
-	if err != nil && !apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsNotFound(err):
+		// The NodeConfig is gone, and nobody sets its status any more; or one of several API servers does not serve
+		// NodeConfigs yet, and the next Set has it tried again.
+		return true, nil
+	case err != nil:
 		return true, fmt.Errorf("write the status of NodeConfig %s: %w", want.name, err)
 	}
 	s.written = want

@@ -267,6 +267,39 @@ func TestStatusIsRetried(t *testing.T) {
 	await(t, c, "kube-retried", pools(1))
 }
 
+// One of several API servers may not serve NodeConfigs yet, while another has told of one.
+func TestStatusOfWhatIsNotServed(t *testing.T) {
+	t.Parallel()
+	s := apiserver.New(t)
+	c := connect(t, s, "test-unserved")
+	object := &v1alpha1.NodeConfig{ObjectMeta: metav1.ObjectMeta{Name: "kube-unserved", UID: "1"}}
+	var o outcomes
+	w := writer(t, c, "flock-ipamd", &o)
+	wantWrites := func(n int) {
+		t.Helper()
+		within(t, 20*time.Second, fmt.Sprintf("write %d", n), func() error {
+			if got := len(writes(t, s, "test-unserved")); got != n {
+				return fmt.Errorf("%d", got)
+			}
+			return nil
+		})
+	}
+	w.Set(object, pools(1))
+	wantWrites(1)
+	s.CRDs(t)
+	makeNodeConfig(t, c, object.Name)
+	w.Set(object, pools(1)) // as a daemon does from time to time
+	wantWrites(2)
+	await(t, c, object.Name, pools(1))
+	w.Set(object, pools(1))
+	w.Set(object, pools(2))
+	await(t, c, object.Name, pools(2))
+	wantWrites(3)
+	if err := o.lastError(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestColumns(t *testing.T) {
 	t.Parallel()
 	s := apiserver.Start(t)
