@@ -40,7 +40,7 @@ type sessions struct {
 	log       *slog.Logger
 	health    *health.Health
 	config    atomic.Pointer[v1alpha1.Config] // to be spoken; nil before the first
-	spoken    atomic.Pointer[v1alpha1.Config] // the last that the speaker was given, whatever became of it
+	taken     atomic.Pointer[v1alpha1.Config] // the last that the speaker has come to go by
 	own       func() ([]netip.Addr, error)
 	passwords Passwords
 	table     uint32
@@ -50,7 +50,7 @@ type sessions struct {
 	bird    *bird.Speaker
 	managed bool
 	all     *speakers.Set
-	first   func()               // is called when a NodeConfig was given to the speaker for the first time
+	first   func()               // is called when the speaker goes by a NodeConfig for the first time
 	done    func(reload.Outcome) // is told what became of each attempt
 	trigger task.Trigger
 
@@ -105,8 +105,8 @@ func (s *sessions) retire(config *v1alpha1.Config) error {
 	return nil
 }
 
-// tried tells whether the speaker has been given the NodeConfig.
-func (s *sessions) tried(config *v1alpha1.Config) bool { return s.spoken.Load() == config }
+// goBy tells whether the sessions go by the NodeConfig, and by none before it.
+func (s *sessions) goBy(config *v1alpha1.Config) bool { return s.taken.Load() == config }
 
 // foreign tells whether the sessions are to be a speaker's that is none of birdd's.
 func (s *sessions) foreign() bool { return !s.managed && *s.named.Load() == v1alpha1.SpeakerBIRD }
@@ -136,7 +136,7 @@ func (s *sessions) keep(ctx context.Context) {
 		}
 	}
 	err := s.speak(ctx)
-	if s.spoken.Swap(s.toldOf) != s.toldOf {
+	if err == nil && s.taken.Swap(s.toldOf) != s.toldOf {
 		defer s.first()
 	}
 	if errors.Is(err, bird.ErrOnTrial) {

@@ -84,11 +84,11 @@ func (d *daemon) keepSummaries(ctx context.Context, keeper *summary.Keeper) erro
 
 // applySummaries brings the routes to the NodeConfig in two steps, with the speaker's configuration between them: the filters
 // of the one before let a pool pass until what it covered is announced otherwise, and those of the next do when a
-// pool takes over.
+// pool takes over. A speaker that refuses the next, or is away, has the filters of the one before, and so the second waits.
 func (d *daemon) applySummaries(keeper *summary.Keeper, config *v1alpha1.Config) (summary.Plan, error) {
 	want := summary.WantOf(config, d.Table)
 	retired := d.sessions.retire(config)
-	if d.sessions.tried(config) {
+	if d.sessions.goBy(config) {
 		done, err := keeper.Apply(want)
 		return done, errors.Join(retired, err)
 	}
