@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -83,6 +84,71 @@ func TestNextSpeakerIsAway(t *testing.T) {
 	wantKept(onGoBGP)
 	s.startSpeaker()
 	s.wantMoved(onGoBGP)
+}
+
+// TestHolderIsToldAgain: the speaker that has the sessions, and birdd, are started again while the NodeConfig names one
+// that is not there.
+func TestHolderIsToldAgain(t *testing.T) {
+	s, lost := newExtensionSite(t)
+	s.kind = "gobpg"
+	s.configure(spec6)
+	s.wantProblem("speaker gobpg", `have "birdd speaker gobpg" run on the node`)
+	s.kind = onGoBGP
+	must(t, s.birdd.End(t.Context(), os.Kill))
+	s.endSpeaker()
+	s.startRunner()
+	s.startBirdd()
+	s.wantSessions(1)
+	s.wantProblem("speaker gobpg", `have "birdd speaker gobpg" run on the node`)
+	s.configure(spec6)
+	s.wantWell(lost)
+}
+
+// TestNextSpeakerCannotListen: the sessions come back from a speaker that cannot have them, until the NodeConfig is another.
+func TestNextSpeakerCannotListen(t *testing.T) {
+	s, r := newSite6(t, onBIRD)
+	var taken net.Listener
+	must(t, s.node.Do(func() (err error) { taken, err = net.Listen("tcp4", "0.0.0.0:179"); return err }))
+	t.Cleanup(func() { taken.Close() })
+	s.kind = onGoBGP
+	s.startSpeaker()
+	s.configure(spec6)
+	s.wantProblem("speaker gobgp", "address already in use")
+	s.wantProblem("speaker gobgp", "BIRD has the sessions until the NodeConfig changes")
+	s.wantSessions(1)
+	if report := s.status(); report.Speaker.Name != onBIRD {
+		t.Errorf("the speaker is %+v", report.Speaker)
+	}
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	must(t, taken.Close())
+	s.never(2*time.Second, "the session ended again", func() bool { return !s.established("tor") })
+	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64500, med: 5", 1))
+	s.wantProblem("", "")
+	s.wantSessions(1)
+	if report := s.status(); report.Speaker.Name != onGoBGP {
+		t.Errorf("the speaker is %+v", report.Speaker)
+	}
+	s.wantRoutes(r.Netns, "main", pool6AtRouter)
+	s.wantRoutes(s.node, "main", default6, pool6Main)
+}
+
+// TestEndBeforeNoted: a birdd that ends between two steps of a move leaves it to the next one, and no session ends for it.
+func TestEndBeforeNoted(t *testing.T) {
+	s, lost := newExtensionSite(t)
+	s.startBird()
+	since := s.session("tor").Since
+	must(t, s.birdd.End(t.Context(), os.Kill))
+	must(t, os.WriteFile(s.path("birdd-speaker"), []byte("bird\n"), 0o644))
+	s.startBirdd()
+	s.eventually("the move is noted", func() error {
+		text, err := os.ReadFile(s.path("birdd-speaker"))
+		if err == nil && string(text) != "gobgp\n" {
+			err = errNotExpected
+		}
+		return err
+	})
+	s.wantUpSince("tor", since)
+	s.wantWell(lost)
 }
 
 // TestLeftByKilledExtension: what it brought goes, although its record says that it is up.

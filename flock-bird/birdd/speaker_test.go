@@ -173,6 +173,20 @@ func TestRefusedByExtension(t *testing.T) {
 	s.wantUpSince("tor", since)
 }
 
+// TestRestartedWhileItRefuses: the speaker goes on by what it had, and not by what it refuses.
+func TestRestartedWhileItRefuses(t *testing.T) {
+	s, lost := newExtensionSite(t)
+	s.configure(strings.Replace(spec6, "peerASN: 64500", "peerASN: 64500, bfd: immediate", 1))
+	s.wantProblem("speaker gobgp", "bgp.peers[tor].bfd")
+	s.endSpeaker()
+	s.wantProblem("speaker gobgp", "reach speaker gobgp")
+	s.startRunner()
+	s.wantSessions(1)
+	s.wantProblem("speaker gobgp", "bgp.peers[tor].bfd")
+	s.configure(spec6)
+	s.wantWell(lost)
+}
+
 // TestOtherSpeaker: the sessions go from one speaker to the other and back, and are never both's.
 func TestOtherSpeaker(t *testing.T) {
 	s, r := newSite6(t, onBIRD)

@@ -5,6 +5,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -16,10 +17,20 @@ import (
 	"flock.fritzlab.net/flock/plugins/speaker"
 )
 
-// othersPatience is how long a speaker that is none of the node's may keep the node's own waiting.
-const othersPatience = time.Second
+const (
+	// othersPatience is how long a speaker that is none of the node's may keep the node's own waiting.
+	othersPatience = time.Second
+	// nextPatience is how long the speaker that is to have the sessions may fail while nobody has them.
+	nextPatience = 10 * time.Second
+)
 
-// refusal is what the speaker that was to have the sessions said to a NodeConfig.
+// candidate is the speaker that is to have the sessions and has shown itself, and since when it fails to take them.
+type candidate struct {
+	name    string
+	failing time.Time
+}
+
+// refusal is why the speaker that was to have the sessions by a NodeConfig does not get them.
 type refusal struct {
 	of  *v1alpha1.Config
 	by  string
@@ -48,13 +59,15 @@ func (s *sessions) speak(ctx context.Context) error {
 	if named != s.holder {
 		return s.handOver(ctx, named)
 	}
-	s.met = ""
+	s.next = candidate{}
 	if *s.name.Swap(&named) != named { // the one that was to follow may have begun
 		s.silenceOthers(ctx)
 	}
 	err := s.configure(ctx)
 	if err == nil {
 		s.keepTo(s.told)
+	} else if isRefusal(err) && s.kept != nil && named != v1alpha1.SpeakerBIRD {
+		err = errors.Join(err, s.tell(ctx, named, *s.kept)) // it may have been started again, and has nothing to go by
 	}
 	ctx, cancel := context.WithTimeout(ctx, othersPatience)
 	defer cancel()
@@ -63,13 +76,12 @@ func (s *sessions) speak(ctx context.Context) error {
 }
 
 // handOver brings the sessions from their holder to another speaker. They stay where they are while that one is not
-// there, and come back if it refuses the NodeConfig.
+// there, and come back if it refuses the NodeConfig or keeps failing.
 func (s *sessions) handOver(ctx context.Context, to string) error {
 	if r := s.refused; r != nil && r.of == s.toldOf && r.by == to {
-		s.remain(ctx)
-		return r.err
+		return s.stay(ctx, r)
 	}
-	if s.met != to {
+	if s.next.name != to {
 		if err := s.meet(ctx, to); err != nil {
 			if s.there(ctx, s.holder) {
 				s.remain(ctx)
@@ -78,34 +90,63 @@ func (s *sessions) handOver(ctx context.Context, to string) error {
 			}
 			return err
 		}
-		s.met = to
+		s.next = candidate{name: to}
 	}
 	s.name.Store(&to)
 	ran, silent := s.silenceOthers(ctx)
+	if ran && s.kept == nil { // what it went by an earlier birdd knew
+		s.keepTo(s.told)
+	}
+	began := time.Now()
 	err := s.configure(ctx)
-	if refused := (*speaker.RefusedError)(nil); errors.As(err, &refused) && ran {
+	if s.next.fails(began, err) && ran {
+		err = fmt.Errorf("%w: %s has the sessions until the NodeConfig changes", err, speakers.Title(s.holder))
 		s.refused = &refusal{s.toldOf, to, err}
-		s.giveBack(ctx)
-		return err
+		return s.stay(ctx, s.refused)
 	}
 	if err != nil || !silent {
 		return err
 	}
+	return s.handedOver(to)
+}
+
+// handedOver notes that a speaker has the sessions, and the holder before it none.
+func (s *sessions) handedOver(to string) error {
 	if err := s.all.Note(to); err != nil {
 		return err
 	}
 	s.log.Info("another speaker has the node's sessions", "speaker", to, "before", s.holder)
-	s.holder, s.met, s.refused = to, "", nil
+	s.holder, s.next, s.refused = to, candidate{}, nil
 	s.keepTo(s.told)
 	return nil
 }
 
-// giveBack has the holder of the sessions, which was silenced, speak again.
-func (s *sessions) giveBack(ctx context.Context) {
-	if s.kept == nil { // what it went by an earlier birdd knew
-		s.keepTo(s.told)
+// fails tells whether the speaker is not going to take the sessions, by what came of an attempt that began then.
+func (c *candidate) fails(began time.Time, err error) bool {
+	switch {
+	case err == nil || errors.Is(err, bird.ErrOnTrial):
+		c.failing = time.Time{}
+		return false
+	case c.failing.IsZero():
+		c.failing = began
+	}
+	return isRefusal(err) || time.Since(c.failing) >= nextPatience
+}
+
+func isRefusal(err error) bool {
+	refused := (*speaker.RefusedError)(nil)
+	return errors.As(err, &refused)
+}
+
+// stay leaves the sessions with their holder, and none with the speaker that did not take them: it may have taken a part,
+// or all of them too late. The error says why it does not have them.
+func (s *sessions) stay(ctx context.Context, r *refusal) error {
+	_, err := s.silence(ctx, r.by, speakerconf.WithoutPeers(s.told))
+	if errors.Is(err, bird.ErrOnTrial) {
+		err = nil
 	}
 	s.remain(ctx)
+	return errors.Join(r.err, err)
 }
 
 // keepTo notes what the holder of the sessions goes by.
@@ -116,16 +157,29 @@ func (s *sessions) meet(ctx context.Context, name string) error {
 	if name == v1alpha1.SpeakerBIRD && !s.managed {
 		return nil
 	}
+	if all, err := s.ask(ctx, name); err == nil && slices.ContainsFunc(all, established) {
+		return nil // an earlier birdd has met it
+	}
 	there, err := s.silence(ctx, name, speakerconf.WithoutPeers(s.told))
 	if err != nil || there {
 		return err
 	}
+	_, err = s.ask(ctx, name)
+	return err
+}
+
+// ask returns the sessions that a speaker has.
+func (s *sessions) ask(ctx context.Context, name string) ([]speaker.Session, error) {
 	one, err := s.all.Get(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return within(ctx, func(ctx context.Context) error { _, err := one.Status(ctx, nil); return err })
+	var is speaker.Status
+	err = within(ctx, func(ctx context.Context) (err error) { is, err = one.Status(ctx, nil); return err })
+	return is.Sessions, err
 }
+
+func established(s speaker.Session) bool { return s.State == speaker.Established }
 
 // there tells whether a speaker of flock's runs, and so may have sessions.
 func (s *sessions) there(ctx context.Context, name string) bool {
@@ -139,19 +193,36 @@ func (s *sessions) there(ctx context.Context, name string) bool {
 }
 
 // remain leaves the sessions with their holder, and has it go by what it did: it may have been started again since. What
-// that was an earlier birdd may have known, and not this one.
+// that was an earlier birdd may have known, and not this one; then the holder goes on, unless it has nothing to go by.
 func (s *sessions) remain(ctx context.Context) {
 	holder := s.holder
 	s.name.Store(&holder)
-	s.met = ""
-	if s.kept == nil {
-		return
+	s.next = candidate{}
+	keep := s.kept
+	if keep == nil {
+		if !s.blank(ctx, holder) {
+			return
+		}
+		told := s.told
+		keep = &told
 	}
-	err := s.tell(ctx, holder, *s.kept)
+	err := s.tell(ctx, holder, *keep)
 	if errors.Is(err, bird.ErrOnTrial) {
 		err = nil
 	}
+	if err == nil {
+		s.kept = keep
+	}
 	s.health.Set(speakers.Title(holder), err)
+}
+
+// blank tells whether a speaker has no peers. BIRD starts with those that it had.
+func (s *sessions) blank(ctx context.Context, name string) bool {
+	if name == v1alpha1.SpeakerBIRD {
+		return false
+	}
+	all, err := s.ask(ctx, name)
+	return err == nil && len(all) == 0
 }
 
 // silenceOthers has all speakers but the node's speak to nobody, so that there are no two sessions with one peer. Of the

@@ -67,8 +67,8 @@ type sessions struct {
 	// left is cleared away. It goes by kept; nil where that is not known.
 	holder string
 	kept   *speaker.Config
-	// met is the speaker that has shown itself and is to have the sessions, refused why one does not get them.
-	met      string
+	// next is to have the sessions, where another than the holder is named; refused is why one does not get them.
+	next     candidate
 	refused  *refusal
 	clear    func(name string) error
 	silenced []string // that were to be silent last
