@@ -51,14 +51,10 @@ func (c claim) preferred() netip.Addr {
 // been of no use for longest and returns errAgain.
 func (a *Allocator) search(ctx context.Context, c claim) (netip.Addr, error) {
 	taken := map[netip.Addr]bool{}
-	var idle []v1alpha1.StickyAddress
 	err := a.each(ctx, func(o *v1alpha1.StickyAddress) error {
 		addr, err := address(o)
 		if err == nil && c.Within.Contains(addr) {
 			taken[addr] = true
-			if o.Spec.Holder == nil && o.DeletionTimestamp == nil {
-				idle = append(idle, *o)
-			}
 		}
 		return err
 	})
@@ -68,7 +64,7 @@ func (a *Allocator) search(ctx context.Context, c claim) (netip.Addr, error) {
 	if addr, ok := c.next(taken); ok {
 		return addr, nil
 	}
-	return netip.Addr{}, a.reclaim(ctx, c, idle)
+	return netip.Addr{}, a.reclaim(ctx, c)
 }
 
 // next returns the first address from the preferred one on, round the end, that is neither taken nor set aside.
@@ -94,26 +90,64 @@ func (c claim) next(taken map[netip.Addr]bool) (netip.Addr, bool) {
 }
 
 // reclaim frees the address whose pod there is no more, and that was released before any other such.
-func (a *Allocator) reclaim(ctx context.Context, c claim, idle []v1alpha1.StickyAddress) error {
-	slices.SortFunc(idle, func(x, y v1alpha1.StickyAddress) int { return lastUse(x).Compare(lastUse(y).Time) })
+func (a *Allocator) reclaim(ctx context.Context, c claim) error {
 	wanted := a.wants(ctx)
-	for i := range idle {
-		o := &idle[i]
-		yes, err := wanted(o.Spec.Owner)
+	unasked := func(v1alpha1.StickyOwner) (bool, error) { return false, nil }
+	// Mostly few StatefulSets need be read. All are, where those of the oldest addresses want them all.
+	for _, skip := range []func(v1alpha1.StickyOwner) (bool, error){unasked, wanted} {
+		idle, err := a.idle(ctx, c, skip)
 		if err != nil {
 			return err
 		}
-		if yes {
-			continue
+		for i := range idle {
+			yes, err := wanted(idle[i].Spec.Owner)
+			if err != nil {
+				return err
+			}
+			if yes {
+				continue
+			}
+			if err := a.remove(ctx, &idle[i]); !errors.Is(err, errAgain) {
+				return cmp.Or(err, errAgain)
+			}
 		}
-		if err := a.remove(ctx, o); !errors.Is(err, errAgain) {
-			return cmp.Or(err, errAgain)
+		if len(idle) < few {
+			break
 		}
 	}
 	return a.evict(ctx, c, wanted)
 }
 
-func lastUse(o v1alpha1.StickyAddress) *metav1.Time {
+// few bounds how many addresses are remembered of a pool that may have tens of thousands.
+const few = 100
+
+// idle returns the few addresses without a holder that have been so for longest, in this order, less those whose owner is
+// to be skipped. Of each there is what tells whose it is, and what removing it takes.
+func (a *Allocator) idle(ctx context.Context, c claim, skip func(v1alpha1.StickyOwner) (bool, error)) ([]v1alpha1.StickyAddress, error) {
+	var oldest []v1alpha1.StickyAddress
+	err := a.each(ctx, func(o *v1alpha1.StickyAddress) error {
+		addr, err := address(o)
+		if err != nil || o.Spec.Holder != nil || o.DeletionTimestamp != nil || !c.Within.Contains(addr) || c.Pool.SetAside(addr) {
+			return err
+		}
+		at, _ := slices.BinarySearchFunc(oldest, *o, func(x, y v1alpha1.StickyAddress) int { return lastUse(&x).Compare(lastUse(&y).Time) })
+		if at == few {
+			return nil
+		}
+		if not, err := skip(o.Spec.Owner); err != nil || not {
+			return err
+		}
+		oldest = slices.Insert(oldest, at, v1alpha1.StickyAddress{
+			ObjectMeta: metav1.ObjectMeta{Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion, CreationTimestamp: o.CreationTimestamp},
+			Spec:       v1alpha1.StickyAddressSpec{Owner: o.Spec.Owner, Released: o.Spec.Released},
+		})
+		oldest = oldest[:min(few, len(oldest))]
+		return nil
+	})
+	return oldest, err
+}
+
+func lastUse(o *v1alpha1.StickyAddress) *metav1.Time {
 	return cmp.Or(o.Spec.Released, &o.CreationTimestamp)
 }
 
