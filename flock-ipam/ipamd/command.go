@@ -79,9 +79,11 @@ names it. Two comparisons in a row must find it dead; then its addresses are
 released and begin to cool down, whether it was ever finished or not. What the
 stages noted of it goes too, except where its routes are left for a DEL to
 remove. One that was never finished and has neither link nor route is released
-too when its pod is gone, though its namespace may be left. An address of a pool
-that is in use and not in the store is taken into it. Nothing is released while
-anything could not be read completely.
+too when its pod is gone, though its namespace may be left. One whose namespace
+is in a folder that is not here is kept, and the log tells of it; it is released
+when its pod is gone, and with it flock-veth's link. An address of a pool that is
+in use and not in the store is taken into it. Nothing is released while anything
+else could not be read completely.
 
 Run it as root, without any capability, in the host's network namespace and where
 the paths of network namespaces (/run/netns) are those of the container runtime.

@@ -337,3 +337,18 @@ func TestMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestUnseenNamespace: an attachment of a container runtime that is no more does not end the daemon's readiness.
+func TestUnseenNamespace(t *testing.T) {
+	n := newNode(t)
+	n.put("left", "/absent/netns/1", "10.0.0.1")
+	n.start()
+	n.eventually("the log tells of it", func() error {
+		if words := n.daemon.LastWords(); !strings.Contains(words, "flock/left/eth0") {
+			return errors.New(words)
+		}
+		return nil
+	})
+	n.answers("/readyz", "200")
+	n.eventuallyHas("left")
+}

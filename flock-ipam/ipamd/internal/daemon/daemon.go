@@ -54,6 +54,7 @@ type Options struct {
 const (
 	areaNodeConfig  = "NodeConfig"
 	areaReconcile   = "reconcile"
+	areaUnseen      = "network namespaces"
 	areaContact     = "API server"
 	areaPods        = "watch of pods"
 	areaNodeConfigs = "watch of NodeConfigs"
@@ -159,8 +160,11 @@ func (d *daemon) reconcile(ctx context.Context) error {
 	return task.Loop(ctx, nil, rest, d.Interval, func(ctx context.Context) {
 		done, err := r.Round(ctx)
 		err = errors.Join(err, d.tellDamaged(told))
-		d.metrics.Round(done, err)
+		d.metrics.Round(done, errors.Join(err, done.Unseen))
 		d.health.Set(areaReconcile, err)
+		if err == nil || done.Unseen != nil {
+			d.health.Set(areaUnseen, done.Unseen) // nothing waits for it: it may be so until the node is rebooted
+		}
 		alive()
 	})
 }

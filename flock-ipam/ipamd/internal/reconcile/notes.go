@@ -21,7 +21,7 @@ type orphan struct {
 // forget removes the stages' notes of attachments that are gone. A claim whose routes are still there is
 // kept, because it is what tells a DEL or GC to remove them.
 func (r *Reconciler) forget(b books, seen sightings, routes Routes) error {
-	orphans, problems := r.orphans(b, seen)
+	orphans, problems := r.orphans(b, seen, routes)
 	if len(orphans) == 0 {
 		return problems
 	}
@@ -49,7 +49,7 @@ func (r *Reconciler) forget(b books, seen sightings, routes Routes) error {
 }
 
 // orphans returns the notes that two rounds in a row have found without anybody alive.
-func (r *Reconciler) orphans(b books, seen sightings) (orphans []orphan, problems error) {
+func (r *Reconciler) orphans(b books, seen sightings, routes Routes) (orphans []orphan, problems error) {
 	for _, a := range b.subnets {
 		if _, allocated := b.allocations[a]; !allocated && r.memory.again(orphan{config.Name, a}) {
 			orphans = append(orphans, orphan{config.Name, a})
@@ -59,7 +59,8 @@ func (r *Reconciler) orphans(b books, seen sightings) (orphans []orphan, problem
 		if _, allocated := b.allocations[o.attachment]; allocated {
 			continue
 		}
-		dead, err := seen.dead(store.Allocation{Attachment: o.attachment, Netns: o.claim.Netns, Pod: o.claim.Pod})
+		alloc := store.Allocation{Attachment: o.attachment, Netns: o.claim.Netns, Pod: o.claim.Pod, Addresses: o.claim.Unicast}
+		dead, err := r.dead(alloc, b, seen, routes)
 		problems = errors.Join(problems, err)
 		if dead && r.memory.again(orphan{o.stage, o.attachment}) {
 			orphans = append(orphans, orphan{o.stage, o.attachment})

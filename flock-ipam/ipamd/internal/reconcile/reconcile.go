@@ -58,6 +58,9 @@ type Done struct {
 	// Released counts the attachments whose addresses were given back, Adopted the addresses that were
 	// taken into the store because they are in use.
 	Released, Adopted int
+	// Unseen tells of those of whom nobody can tell whether they live, and who keep what they have. It is nil if there
+	// are none.
+	Unseen error
 }
 
 // Round compares once and acts. It has changed nothing when it could not read everything; what else it
@@ -87,7 +90,7 @@ func (r *Reconciler) Round(ctx context.Context) (done Done, err error) {
 	released, burying := r.bury(books, seen, routes)
 	forgetting := r.forget(books, seen, routes)
 	adopted, adopting := r.adopt(books, routes, pools)
-	return Done{released, adopted}, errors.Join(burying, forgetting, adopting)
+	return Done{released, adopted, untold(r.memory.unseen)}, errors.Join(burying, forgetting, adopting)
 }
 
 func (r *Reconciler) read() (books, error) {
@@ -111,10 +114,13 @@ func (r *Reconciler) read() (books, error) {
 	return b, err
 }
 
-// memory holds what the last two rounds have found.
-type memory struct{ before, now map[any]bool }
+// memory holds what the last two rounds have found, and of whom this one cannot tell whether they live, with the reasons.
+type memory struct {
+	before, now map[any]bool
+	unseen      map[cni.Attachment]string
+}
 
-func (m *memory) next() { m.before, m.now = m.now, map[any]bool{} }
+func (m *memory) next() { *m = memory{m.now, map[any]bool{}, map[cni.Attachment]string{}} }
 
 // again notes a finding and tells whether the round before had it too.
 func (m *memory) again(finding any) bool {
@@ -175,7 +181,7 @@ func (r *Reconciler) bury(b books, seen sightings, routes Routes) (count int, pr
 func (r *Reconciler) condemn(b books, seen sightings, routes Routes) (condemned []finding, problems error) {
 	for _, alloc := range b.allocations {
 		f := finding{lifetime: lifetimeOf(alloc)}
-		found, err := seen.dead(alloc)
+		found, err := r.dead(alloc, b, seen, routes)
 		if !found && err == nil {
 			f.abandoned = true
 			found, err = r.abandoned(alloc, b, routes)
@@ -197,12 +203,8 @@ func (r *Reconciler) abandoned(alloc store.Allocation, b books, routes Routes) (
 	if alloc.State != store.Pending || r.Gone == nil || !r.Gone(alloc.Pod) || routes.Linked[alloc.Attachment] || slices.ContainsFunc(b.claims, claimed) {
 		return false, nil
 	}
-	for _, addr := range alloc.Addresses {
-		if used, err := routes.Host(addr); used || err != nil {
-			return false, err
-		}
-	}
-	return true, nil
+	used, err := routes.hosts(alloc.Addresses)
+	return !used && err == nil, err
 }
 
 // release gives an allocation back if it is still the one that was found.

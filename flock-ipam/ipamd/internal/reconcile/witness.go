@@ -39,7 +39,7 @@ func NetnsAlive(alloc store.Allocation) (bool, error) {
 		return false, seesProcesses(alloc.Netns)
 	}
 	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("look at network namespace %s: there is no %s here: mount it", alloc.Netns, folder)
+		return false, &unseenError{alloc.Netns, fmt.Sprintf("there is no %s here: mount it", folder)}
 	}
 	return false, nil
 }
@@ -51,7 +51,7 @@ const hostPIDs = "pid:[4026531836]"
 // or none.
 func seesProcesses(netns string) error {
 	if pids, err := os.Readlink("/proc/self/ns/pid"); err != nil || pids != hostPIDs {
-		return fmt.Errorf("look at network namespace %s: the node's processes cannot be seen from this PID namespace (%s): use the host's", netns, pids)
+		return &unseenError{netns, fmt.Sprintf("the node's processes cannot be seen from this PID namespace (%s): use the host's", pids)}
 	}
 	return nil
 }
