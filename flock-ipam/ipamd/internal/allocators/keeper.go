@@ -148,7 +148,8 @@ func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment]record, error) {
 			r := v.has[who(alloc.Attachment)]
 			r.addresses = append(r.addresses, k.ofPools(alloc.Addresses, pools)...)
 			r.since = alloc.Allocated
-			if alloc.State == store.Committed {
+			r.chained = alloc.State == store.Pending
+			if !r.chained {
 				r.netns = alloc.Netns
 			}
 			v.has[who(alloc.Attachment)] = r
@@ -156,7 +157,7 @@ func (k *keeper) observe(pools []pool.Pool) (map[cni.Attachment]record, error) {
 		})
 		return errors.Join(err, store.Notes(tx, routeStage, func(a cni.Attachment, _ any) error {
 			if r, has := v.has[who(a)]; has {
-				r.claimed = true
+				r.chained = true
 				v.has[who(a)] = r
 			}
 			return nil

@@ -46,8 +46,8 @@ type life struct {
 	seen, abandoned bool
 	// addresses are all that it is known to have had of the allocator: by the store, by what it was told, or by the allocator.
 	addresses []netip.Addr
-	// claimed: flock-route had the kernel route to it.
-	claimed bool
+	// chained: flock-route has had the kernel route to it, or was to.
+	chained bool
 	// netns is the namespace's path where no route of the host's tells whether it uses its addresses still.
 	netns string
 	// missing: the last looks at the store did not find it, the first of them at since.
@@ -176,8 +176,8 @@ type record struct {
 	since time.Time
 	// netns is its namespace's path, once it was committed.
 	netns string
-	// claimed: flock-route has a claim for it.
-	claimed bool
+	// chained: flock-route has a claim for it, or it is not finished, which a delegated attachment always is.
+	chained bool
 }
 
 // questionable returns the addresses of which it matters whether they were released: those that ADDs were told and that
@@ -222,7 +222,7 @@ func (one *life) hold(r record, from time.Duration) {
 		one.held, one.stored = true, r.since
 		one.settle()
 	}
-	if one.claimed = one.claimed || r.claimed; one.claimed {
+	if one.chained = one.chained || r.chained; one.chained {
 		one.netns = ""
 	} else {
 		one.netns = r.netns

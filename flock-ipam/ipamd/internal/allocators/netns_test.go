@@ -132,3 +132,21 @@ func TestDelegatedStoreLostUnseen(t *testing.T) {
 	}
 	y.has("a", "")
 }
+
+// TestSeenPending: a delegated attachment never is pending. Its claim may be gone already when it is looked at again.
+func TestSeenPending(t *testing.T) {
+	y := newYard(t, "a")
+	y.CoolDown = func() time.Duration { return onItsWay }
+	y.start()
+	y.gives("10.0.0.1", "x", "a")
+	for _, state := range []store.State{store.Pending, store.Committed} {
+		alloc := store.Allocation{Attachment: one("x"), State: state, Netns: "/proc/self/ns/net", Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
+		if err := y.Store.Update(func(tx *store.Tx) error { return tx.Put(alloc) }); err != nil {
+			t.Fatal(err)
+		}
+		y.StoreChanged()
+		y.rounds("a", "x")
+	}
+	y.del("x")
+	y.has("a", "")
+}
