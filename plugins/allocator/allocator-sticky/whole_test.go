@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -121,7 +122,20 @@ func (w *whole) serves(n *lab.Node, pod *lab.Pod, want ...netip.Addr) []netip.Ad
 	}
 	_, _, err := w.Router.PingPod(w.Context(), pod)
 	must(w.T, err)
+	w.noted(n, pod)
 	return got
+}
+
+// noted waits until ipamd has seen the pod, and its routes: else the DEL of a pod whose namespace stays is released late.
+func (w *whole) noted(n *lab.Node, pod *lab.Pod) {
+	w.Helper()
+	must(w.T, lab.Within(w.Context(), 10*time.Second, "ipamd has seen "+pod.Name, func() error {
+		raw, err := os.ReadFile(filepath.Join(n.StateDir(), "allocators.json"))
+		if err == nil && (!bytes.Contains(raw, []byte(pod.ContainerID)) || bytes.Contains(raw, []byte(`"netns"`))) {
+			err = fmt.Errorf("it knows of %s", raw)
+		}
+		return err
+	}))
 }
 
 // TestWhole has a pod of a StatefulSet move between two nodes with all that flock consists of.
