@@ -49,7 +49,8 @@ type Flow struct {
 	to   string
 	conn net.Conn
 	stop chan struct{}
-	done chan struct{}
+	// sending and receiving end with the two goroutines.
+	sending, receiving chan struct{}
 
 	mu       sync.Mutex // of what follows
 	sent     []time.Time
@@ -65,13 +66,17 @@ func Start(to string) (*Flow, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a flow: %w", err)
 	}
-	f := &Flow{to: to, conn: conn, stop: make(chan struct{}), done: make(chan struct{}), answered: map[uint64]bool{}, last: time.Now()}
+	f := &Flow{
+		to: to, conn: conn, stop: make(chan struct{}), sending: make(chan struct{}), receiving: make(chan struct{}),
+		answered: map[uint64]bool{}, last: time.Now(),
+	}
 	go f.send()
 	go f.receive()
 	return f, nil
 }
 
 func (f *Flow) send() {
+	defer close(f.sending)
 	tick := time.NewTicker(Every)
 	defer tick.Stop()
 	for {
@@ -102,7 +107,7 @@ func (f *Flow) next() {
 
 // receive notes the answers: the service's name, a newline, and the datagram.
 func (f *Flow) receive() {
-	defer close(f.done)
+	defer close(f.receiving)
 	buf := make([]byte, 1500)
 	for {
 		size, err := f.conn.Read(buf)
@@ -127,11 +132,12 @@ func (f *Flow) note(number uint64) {
 // Stop ends the flow, waits for what is on its way, and returns what became of it.
 func (f *Flow) Stop() Count {
 	close(f.stop)
+	<-f.sending
 	for limit := time.Now().Add(late); time.Now().Before(limit) && f.missing() > 0; {
 		time.Sleep(Every)
 	}
 	f.conn.Close()
-	<-f.done
+	<-f.receiving
 	return f.count()
 }
 
