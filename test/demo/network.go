@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -109,16 +110,19 @@ func startRouting(ctx context.Context, d *demo) error {
 
 func tearDown(ctx context.Context, d *demo) error {
 	dir, name := d.lab.Dir, fmt.Sprintf("%s-%d", d.name, os.Getpid())
-	var pids []int
-	for _, p := range d.lab.Processes() {
-		pids = append(pids, p.PID())
-	}
+	processes := d.lab.Processes()
 	if err := d.lab.Close(); err != nil {
 		return err
 	}
-	for _, pid := range pids {
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
-			return fmt.Errorf("process %d still runs", pid)
+	for _, p := range processes {
+		// One that was killed is there until somebody has waited for it.
+		if err := lab.Within(ctx, withinRouter, fmt.Sprintf("process %d has ended", p.PID()), func() error {
+			if p.Running() {
+				return errors.New("it still runs")
+			}
+			return nil
+		}); err != nil {
+			return err
 		}
 	}
 	left, err := lab.Namespaces(name)
@@ -131,6 +135,6 @@ func tearDown(ctx context.Context, d *demo) error {
 	if _, err := os.Stat(dir); err == nil {
 		return fmt.Errorf("folder %s is left", dir)
 	}
-	d.say("no process, no namespace, no file: %d processes ended, \"ip netns list\" shows none of the demo's", len(pids))
+	d.say("no process, no namespace, no file: %d processes ended, \"ip netns list\" shows none of the demo's", len(processes))
 	return nil
 }
