@@ -27,10 +27,21 @@ func serve() error {
 	if err != nil {
 		return err
 	}
+	datagrams, err := listenUDP()
+	if err != nil {
+		return err
+	}
+	connections, err := net.Listen("tcp", ":8082")
+	if err != nil {
+		return err
+	}
 	failed := make(chan error)
+	for _, conn := range datagrams {
+		go func() { failed <- echoDatagrams(conn, name) }()
+	}
+	go func() { failed <- echoConnections(connections, name) }()
+	// The last: a pod that answers its probe serves all.
 	go func() { failed <- http.ListenAndServe(":8080", handler(name)) }()
-	go func() { failed <- serveUDP(name) }()
-	go func() { failed <- serveTCP(name) }()
 	fmt.Println("serving as", name)
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM, syscall.SIGINT)
@@ -62,13 +73,12 @@ func handler(name string) http.Handler {
 	return mux
 }
 
-// serveUDP listens at each address by itself: the answer to a datagram is sent from where that was sent to.
-func serveUDP(name string) error {
+// listenUDP listens at each address by itself: the answer to a datagram is sent from where that was sent to.
+func listenUDP() (all []*net.UDPConn, err error) {
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	failed := make(chan error)
 	for _, address := range addresses {
 		ip := address.(*net.IPNet).IP
 		if ip.IsLinkLocalUnicast() {
@@ -76,11 +86,11 @@ func serveUDP(name string) error {
 		}
 		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip, Port: 8081})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		go func() { failed <- echoDatagrams(conn, name) }()
+		all = append(all, conn)
 	}
-	return <-failed
+	return all, nil
 }
 
 func echoDatagrams(conn *net.UDPConn, name string) error {
@@ -96,11 +106,7 @@ func echoDatagrams(conn *net.UDPConn, name string) error {
 	}
 }
 
-func serveTCP(name string) error {
-	listener, err := net.Listen("tcp", ":8082")
-	if err != nil {
-		return err
-	}
+func echoConnections(listener net.Listener, name string) error {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
