@@ -174,6 +174,7 @@ func (b *book) lie(r allocator.Request) (addr netip.Addr, done bool, err error) 
 		text, _ := json.Marshal(r)
 		return netip.Addr{}, true, fmt.Errorf("%s: %w", text, allocator.ErrRefused)
 	case is("waits"):
+		b.first()
 		for _, err := os.Stat(b.path + ".go"); err != nil; _, err = os.Stat(b.path + ".go") {
 			<-time.After(10 * time.Millisecond)
 		}
