@@ -153,12 +153,15 @@ func (s *space) testServices(pods []*corev1.Pod) {
 	s.Logf("a datagram to each of %v answered by %q", clusterIPs(service), s.exec("node1-a", names...))
 	for _, n := range site.Nodes {
 		for _, a := range []netip.Addr{n.Address4, n.Address6} {
-			port := uint16(service.Spec.Ports[0].NodePort)
-			answer, err := fetch(s.Context(), site.Router.Netns, netip.AddrPortFrom(a, port))
-			if err != nil {
-				s.Errorf("NodePort %d of %s: %v", port, a, err)
-			}
-			s.Logf("NodePort %s:%d answered by %s", a, port, answer)
+			to := netip.AddrPortFrom(a, uint16(service.Spec.Ports[0].NodePort))
+			// Each node has a kube-proxy, of which the one has its rules before the other.
+			s.within(time.Minute, "NodePort "+to.String()+" answers", func() error {
+				answer, err := fetch(s.Context(), site.Router.Netns, to)
+				if err == nil {
+					s.Logf("NodePort %s answered by %s", to, answer)
+				}
+				return err
+			})
 		}
 	}
 }

@@ -185,7 +185,10 @@ func (s *space) speakBy(speaker, version string) {
 		s.kubectl("patch", "nodeconfig", n.Name, "--type=merge", fmt.Sprintf(`--patch={"spec":{"bgp":{"speaker":%q}}}`, speaker))
 		pod := s.kubectl("get", "pods", "--namespace=flock-system", "--field-selector=spec.nodeName="+n.Name, "-o", "name")
 		s.within(time.Minute, n.Name+" has both sessions by "+speaker, func() error {
-			status := s.kubectl("exec", "--namespace=flock-system", strings.TrimSpace(pod), "-c", "birdd", "--", "birdd", "status")
+			status, err := site.Kubectl(s.Context(), "exec", "--namespace=flock-system", strings.TrimSpace(pod), "-c", "birdd", "--", "birdd", "status")
+			if err != nil {
+				return err
+			}
 			if !strings.HasPrefix(status, version) || strings.Count(status, "Established") != 2 {
 				return fmt.Errorf("birdd status:\n%s", status)
 			}

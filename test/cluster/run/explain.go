@@ -16,7 +16,7 @@ The cluster is up. Use it:
   kubectl get nodes,nodeconfigs
   kubectl get pods -A -o wide
   kubectl run web --image={{.Image}} --annotations=flock.fritzlab.net/anycast=2001:db8:a::53
-  kubectl wait --for=condition=Ready pod/web
+  kubectl wait --for=condition=Ready pod/web --timeout=3m
   kubectl exec web -- /testpod addresses
   birdc -s {{.Router.Socket}} show route     # what the router knows
 {{range .Nodes}}  nsenter --target $(cat {{.Dir}}/holder.pid) --all bash     # a shell on {{.Name}}
