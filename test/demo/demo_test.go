@@ -13,8 +13,10 @@ import (
 	"flock.fritzlab.net/flock/test/lab"
 )
 
-// name keeps the tests' demos apart from anybody's kept one.
-const name = "flt-demo"
+const kind = "flt-demo"
+
+// name keeps the tests' demos apart from anybody's kept one, and from those of another run of the tests.
+var name = lab.UniqueName(kind)
 
 // TestMain is the demo itself where a test executes its own program.
 func TestMain(m *testing.M) {
@@ -22,7 +24,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	if _, err := lab.Sweep(name); err != nil {
+	if _, err := lab.Sweep(kind); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

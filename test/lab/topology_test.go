@@ -108,9 +108,10 @@ func TestCloseLeavesNothing(t *testing.T) {
 }
 
 func TestSweep(t *testing.T) {
+	kind := UniqueName("flt-sweep") // another run of this test may be at work
 	// No process has a number above the kernel's limit.
-	const dead = "flt-sweep-4194305-1-tor"
-	mine := UniqueName("flt-sweep") + "-tor"
+	dead := kind + "-4194305-1-tor"
+	mine := UniqueName(kind) + "-tor"
 	for _, name := range []string{dead, mine} {
 		n, err := NewNetns(name)
 		if err != nil {
@@ -118,11 +119,11 @@ func TestSweep(t *testing.T) {
 		}
 		t.Cleanup(func() { n.Delete() })
 	}
-	folder := filepath.Join(os.TempDir(), "flt-sweep-4194305-1-files")
+	folder := filepath.Join(os.TempDir(), kind+"-4194305-1-files")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	swept, err := Sweep("flt-sweep")
+	swept, err := Sweep(kind)
 	if diff := cmp.Diff([]string{dead, folder}, swept); err != nil || diff != "" {
 		t.Errorf("Sweep (-want +got): %v\n%s", err, diff)
 	}
