@@ -44,10 +44,10 @@ func readOnlyBut(dir string) []string {
 }
 
 // ping sends echo requests from the router to an address until the function is called, which returns how
-// many were sent and how many not answered.
+// many were sent and how many not answered. An answer that the test is late to read is none that was lost.
 func (r *router) ping(to netip.Addr) func() (sent, lost int) {
 	r.site.Helper()
-	pinger, err := r.NewPinger(r.site.Context(), to, lab.PingOptions{Timeout: time.Second})
+	pinger, err := r.NewPinger(r.site.Context(), to, lab.PingOptions{Timeout: limit})
 	must(r.site.T, err)
 	ctx, cancel := context.WithCancel(r.site.Context())
 	done := make(chan struct{})
