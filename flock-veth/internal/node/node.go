@@ -89,7 +89,7 @@ func forward4(answer rtnl.Answer) error {
 	if wire.Forwarding(answer.Data) {
 		return nil
 	}
-	return sysctl.Set("ipv4/ip_forward", "1")
+	return sysctl.Ensure("ipv4/ip_forward", "1")
 }
 
 func forward6(c *rtnl.Conn, answer rtnl.Answer) error {

@@ -35,6 +35,27 @@ func Set(key, value string) error {
 	return nil
 }
 
+// Ensure writes the value of a key below net unless the key has it, and whoever does so at the same time takes turns.
+// The kernel makes net.ipv4.ip_forward what it was where it has to begin again with a write, as it does while it changes
+// links: of two writers who meet, each may then take what is done for the other's work, and no link forwards.
+func Ensure(key, value string) error {
+	_, err := with(key, unix.O_RDWR, func(fd int) (int, error) {
+		if err := unix.Flock(fd, unix.LOCK_EX); err != nil {
+			return 0, err
+		}
+		var buf [64]byte
+		n, err := unix.Pread(fd, buf[:], 0)
+		if err != nil || strings.TrimSpace(string(buf[:n])) == value {
+			return n, err
+		}
+		return unix.Pwrite(fd, []byte(value), 0)
+	})
+	if err != nil {
+		return fmt.Errorf("set sysctl net/%s to %s: %w", key, value, err)
+	}
+	return nil
+}
+
 // Replace writes the new value where the key has the old one.
 func Replace(key, from, to string) error {
 	if have, err := Get(key); err != nil || have != from {

@@ -36,6 +36,8 @@ func use(t *testing.T, key string) error {
 		{func() error { return Set(key, "2") }, "2"},
 		{func() error { return Replace(key, "1", "0") }, "2"},
 		{func() error { return Replace(key, "2", "0") }, "0"},
+		{func() error { return Ensure(key, "1") }, "1"},
+		{func() error { return Ensure(key, "1") }, "1"},
 	} {
 		if err := step.do(); err != nil {
 			return err
@@ -47,7 +49,7 @@ func use(t *testing.T, key string) error {
 	if err := Set(key, "many"); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("Set to a word = %v, want EINVAL", err)
 	}
-	for _, err := range []error{Set("ipv4/absent", "1"), Replace("ipv4/absent", "1", "2")} {
+	for _, err := range []error{Set("ipv4/absent", "1"), Replace("ipv4/absent", "1", "2"), Ensure("ipv4/absent", "1")} {
 		if !errors.Is(err, unix.ENOENT) {
 			t.Errorf("an absent key: %v, want ENOENT", err)
 		}
