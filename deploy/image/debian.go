@@ -69,13 +69,14 @@ func download(names []string) (packages, error) {
 // aptDownload gets the lists of packages only when they are missing or stale.
 func aptDownload(dir string, names []string) error {
 	get := append([]string{"download", "-qq", "-o", "APT::Sandbox::User=root"}, names...)
-	if _, err := output(dir, "apt-get", get...); err == nil {
+	_, err := output(dir, "apt-get", get...)
+	if err == nil {
 		return nil
 	}
-	if _, err := output(dir, "apt-get", "update", "-qq"); err != nil {
-		return err
+	if _, uerr := output(dir, "apt-get", "update", "-qq"); uerr != nil { // another may be at it
+		return errors.Join(err, uerr)
 	}
-	_, err := output(dir, "apt-get", get...)
+	_, err = output(dir, "apt-get", get...)
 	return err
 }
 
