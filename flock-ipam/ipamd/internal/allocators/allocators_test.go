@@ -114,7 +114,7 @@ func TestLostInTheMidst(t *testing.T) {
 	y := newYard(t, "a")
 	y.start()
 	y.ext["a"].says(func() { y.ext["a"].lost = 100 })
-	if _, err := y.ask("x", "a", 120*time.Millisecond); err == nil || !strings.Contains(err.Error(), "the connection is gone") {
+	if _, err := y.ask("x", "a", time.Second); err == nil || !strings.Contains(err.Error(), "the connection is gone") {
 		t.Errorf("got %v", err)
 	}
 	y.ext["a"].says(func() { y.ext["a"].lost = 2 })

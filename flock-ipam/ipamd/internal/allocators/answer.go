@@ -109,6 +109,9 @@ func (a *Allocators) call(ctx context.Context, knows *keeper, from pool.Pool, r 
 		}
 		addr, err := k.ask(ctx, client, r)
 		if status.Code(err) != codes.Unavailable {
+			if err != nil && ctx.Err() != nil {
+				err = errors.Join(err, lost) // which is why there was no time
+			}
 			return addr, err
 		}
 		if lost = err; !task.Sleep(ctx, again) {
