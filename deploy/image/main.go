@@ -69,9 +69,12 @@ func run(bin, out, tag string) error {
 // flockImage is flock's programs and extensions, and nothing else.
 func flockImage(bin, tag string) (oci.Image, error) {
 	files := oci.Tree{}
-	for dir, names := range map[string][]string{binDir: programs, extensionDir: extensions} {
-		for _, name := range names {
-			if err := files.Copy(dir+name, filepath.Join(bin, name)); err != nil {
+	for _, part := range []struct {
+		dir   string
+		names []string
+	}{{binDir, programs}, {extensionDir, extensions}} {
+		for _, name := range part.names {
+			if err := files.Copy(part.dir+name, filepath.Join(bin, name)); err != nil {
 				return oci.Image{}, err
 			}
 		}
